@@ -1,0 +1,86 @@
+"""`maskhand evaluate ...`: every figure in the model card, by a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Measure the tokenizer and the model. Every figure of docs/model-card.md comes from here.", no_args_is_help=True
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+Model = Annotated[str, typer.Option(help="`default`, or the path of a .safetensors file.")]
+Steps = Annotated[int, typer.Option(help="Rounds of unmasking.")]
+
+
+@app.command()
+def tokenizer(
+    poses: Annotated[Path | None, typer.Option(help="npz with recorded hands: positions_mm (N, 25, 3) in WebXR's order.")] = None,
+    count: Annotated[int, typer.Option(help="Held-out poses of the prior.")] = 5000,
+    model: Model = "default",
+    json_: Json = False,
+) -> None:
+    """What a pose loses by being spelled in tokens: held-out poses of the prior and, with --poses, recorded ones."""
+    from maskhand.assets import load
+    from maskhand.evaluation.tokenizer import held_out_poses, recorded_poses, tokenizer_errors
+
+    predictor = load(model)
+    result = tokenizer_errors(predictor.model.tokenizer, predictor.hand_model, held_out_poses(predictor.hand_model, count))
+    if poses is not None:
+        recorded = tokenizer_errors(predictor.model.tokenizer, predictor.hand_model, recorded_poses(poses, predictor.hand_model))
+        result |= {f"recorded_{key}": value for key, value in recorded.items() if key != "codes_used"}
+    show("VQ-MANO, tokens and back (our hand; not comparable with figures on MANO)", result, json_)
+
+
+@app.command()
+def synthetic(
+    count: Annotated[int, typer.Option(help="Test images; they are drawn on the spot, always the same.")] = 5000,
+    steps: Steps = 5,
+    cache: Annotated[Path | None, typer.Option(help="Folder to keep the features of the test images in.")] = None,
+    model: Model = "default",
+    json_: Json = False,
+) -> None:
+    """Reconstruction of synthetic test images (their own poses, shapes and seeds), beside the landmark network's own 3D."""
+    from maskhand.assets import load
+    from maskhand.evaluation.reconstruction import reconstruction_errors
+    from maskhand.evaluation.synthetic import synthetic_test
+
+    predictor = load(model)
+    result = reconstruction_errors(predictor.model, predictor.hand_model, synthetic_test(count, cache), steps=steps, limit=count)
+    show(f"{count} synthetic test images, T = {steps} (our hand; not comparable with figures on MANO)", result, json_)
+
+
+@app.command()
+def stereo(
+    root: Annotated[Path, typer.Option(help="The stereo_handpose3d folder.")],
+    steps: Steps = 5,
+    every: Annotated[int, typer.Option(help="Use every so manieth frame.")] = 1,
+    model: Model = "default",
+    json_: Json = False,
+) -> None:
+    """Real 3D: two calibrated cameras, triangulated joints; both cameras' frames one by one."""
+    from maskhand.assets import load
+    from maskhand.evaluation.stereo import stereo_errors
+
+    show(f"stereo_handpose3d, T = {steps}", stereo_errors(load(model), root, steps=steps, every=every), json_)
+
+
+def show(title: str, values: dict[str, float], as_json: bool) -> None:
+    """A table, or one JSON object."""
+    import json
+
+    if as_json:
+        typer.echo(json.dumps({key: round(value, 4) for key, value in values.items()}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    for key, value in values.items():
+        table.add_row(key, f"{value:.3f}" if isinstance(value, float) else str(value))
+    Console().print(table)

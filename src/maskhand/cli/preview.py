@@ -1,0 +1,45 @@
+"""`maskhand preview synthetic`: look at the images that training makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Look at what training sees.", no_args_is_help=True)
+
+
+@app.callback()
+def previews() -> None:
+    """Look at what training sees."""
+
+
+@app.command()
+def synthetic(
+    out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write.")] = Path("synthetic.png"),
+    count: Annotated[int, typer.Option(min=1, max=400, help="How many images.")] = 32,
+    seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
+    keypoints: Annotated[bool, typer.Option(help="Draw the true keypoints: green seen, red hidden.")] = True,
+) -> None:
+    """A contact sheet of synthetic training images."""
+    import cv2
+    import numpy as np
+
+    from maskhand.hand_model.free_hand import free_hand_data
+    from maskhand.hand_model.layer import HandModel
+    from maskhand.synthesis.scenes import SceneConfig, SceneGenerator
+
+    tiles = []
+    for sample in SceneGenerator(HandModel(free_hand_data()), SceneConfig(), seed).samples(0, count):
+        tile = sample.image.copy()
+        if keypoints and len(tiles) % 2:
+            for (x, y), seen in zip((sample.keypoints_2d + 1) / 2 * len(tile), sample.visible, strict=True):
+                cv2.circle(tile, (int(x), int(y)), 3, (60, 220, 90) if seen else (235, 70, 70), -1, cv2.LINE_AA)
+        tiles.append(tile)
+    columns = min(8, count)
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    sheet = np.vstack([np.hstack(tiles[k : k + columns]) for k in range(0, len(tiles), columns)])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(out), sheet[:, :, ::-1])
+    typer.echo(f"{count} images of seed {seed} -> {out}")

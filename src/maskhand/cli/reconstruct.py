@@ -1,0 +1,205 @@
+"""`maskhand reconstruct`: photos, folders and globs in; overlays, meshes and one JSON a photo out."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from maskhand.errors import InputError
+
+if TYPE_CHECKING:
+    from maskhand.predictor import Predictor
+
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
+
+
+class MeshFormat(StrEnum):
+    """Mesh files."""
+
+    glb = "glb"
+    obj = "obj"
+    ply = "ply"
+    none = "none"
+
+
+class SideChoice(StrEnum):
+    """Sides."""
+
+    auto = "auto"
+    left = "left"
+    right = "right"
+
+
+def reconstruct(
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Photos, folders of photos, or quoted globs.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if absent.")],
+    steps: Annotated[int, typer.Option(help="Rounds of unmasking: 1 is fastest, 5 the paper's choice.")] = 5,
+    side: Annotated[SideChoice, typer.Option(help="Say which hand it is, if you know.")] = SideChoice.auto,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(help='JSON with boxes, skipping detection: {"photo.jpg": [[x1, y1, x2, y2], ...]} in pixels.'),
+    ] = None,
+    focal: Annotated[float | None, typer.Option(help="Focal length in pixels, if known; sets the depth.")] = None,
+    format_: Annotated[MeshFormat, typer.Option("--format", help="Mesh files, one per hand.")] = MeshFormat.glb,
+    model: Annotated[str, typer.Option(help="`default`, or the path of a .safetensors file.")] = "default",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
+) -> None:
+    """Reconstruct the hands of photos.
+
+    For each photo NAME the folder gets NAME.png (photo, overlay, another view), NAME.json (joints, pose, confidence; docs/output.md)
+    and NAME_0.glb, NAME_1.glb, ... A photo that cannot be read is reported at the end and stops nothing else.
+
+    Examples:
+        maskhand reconstruct holiday.jpg -o out
+
+        maskhand reconstruct photos/ "more/*.png" -o out --format obj
+
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    paths = find_photos(inputs)
+    given = read_boxes(boxes) if boxes else None
+    out = made_folder(out)
+    names = output_names(paths)
+    from maskhand.assets import load
+
+    predictor = load(model, device=device)
+    hands_total, empty, failed = 0, [], []
+    columns = (
+        TextColumn("reconstructing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=len(paths))
+        for path, name in zip(paths, names, strict=True):
+            bar.update(task, description=path.name)
+            try:
+                count = reconstruct_one(
+                    predictor, path, out, name, steps=steps, side=side, boxes=given, focal=focal, mesh=format_.value
+                )
+            except InputError as error:
+                if len(paths) == 1:
+                    raise
+                failed.append((path, error))
+            else:
+                hands_total += count
+                if not count:
+                    empty.append(path)
+            bar.advance(task)
+    done = len(paths) - len(failed)
+    console.print(f"{hands_total} hand{'s' * (hands_total != 1)} in {done} photo{'s' * (done != 1)} -> {out}")
+    if empty:
+        console.print(f"no hand found in {len(empty)}: {', '.join(p.name for p in empty[:5])}{' ...' * (len(empty) > 5)}")
+    for path, error in failed:
+        console.print(f"[red]skipped[/red] {path}: {error}", highlight=False, soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def reconstruct_one(
+    predictor: Predictor,
+    path: Path,
+    out: Path,
+    name: str,
+    *,
+    steps: int,
+    side: SideChoice,
+    boxes: dict[str, list] | None,
+    focal: float | None,
+    mesh: str,
+) -> int:
+    """Write everything about one photo; returns the number of hands."""
+    import json
+
+    import cv2
+
+    from maskhand.export.record import result_record
+    from maskhand.images import read_photo
+    from maskhand.rendering.overlay import draw_result
+
+    photo = read_photo(path, focal_px=focal)
+    known = None if side is SideChoice.auto else side.value
+    if boxes is None:
+        hands = predictor.from_photo(photo, steps=steps, side=known)
+    else:
+        if path.name not in boxes:
+            raise InputError(f"the boxes file has no entry for {path.name}")
+        listed = boxes[path.name]
+        hands = predictor.from_boxes(photo, listed, [known] * len(listed) if known else None, steps=steps)
+    meshes = [f"{name}_{k}.{mesh}" if mesh != "none" else "" for k in range(len(hands))]
+    for hand, file in zip(hands, meshes, strict=True):
+        if file:
+            hand.export(out / file)
+    record = result_record(path.name, photo.pixels, hands, meshes, steps=steps)
+    (out / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    picture = draw_result(photo.pixels, hands)
+    cv2.imwrite(str(out / f"{name}.png"), picture[:, :, ::-1])
+    return len(hands)
+
+
+def find_photos(inputs: list[str]) -> list[Path]:
+    """Files, folders' photos and globs' matches, each once, in order."""
+    import glob
+
+    found: list[Path] = []
+    for text in inputs:
+        path = Path(text)
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
+            if not inside:
+                raise InputError(f"folder {text} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))})")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            matches = sorted(Path(m) for m in glob.glob(text, recursive=True))  # noqa: PTH207 (absolute patterns too)
+            if not matches:
+                raise InputError(f"image {text} does not exist")
+            found += [m for m in matches if m.is_file()]
+    return list(dict.fromkeys(found))
+
+
+def output_names(paths: list[Path]) -> list[str]:
+    """A name per photo, its stem; photos that share one keep their suffix, and a number if even that is shared."""
+    stems = [p.stem for p in paths]
+    names: list[str] = []
+    for path in paths:
+        name = path.stem if stems.count(path.stem) == 1 else path.name.replace(".", "_")
+        serial, unique = 1, name
+        while unique in names:
+            serial += 1
+            unique = f"{name}_{serial}"
+        names.append(unique)
+    return names
+
+
+def read_boxes(path: Path) -> dict[str, list]:
+    """{photo name: [[x1, y1, x2, y2], ...]} from a JSON file."""
+    import json
+
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"boxes file {path} does not exist") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"boxes file {path} is not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f'boxes file {path} holds a {type(content).__name__}; expected {{"photo.jpg": [[x1, y1, x2, y2]]}}')
+    return content
+
+
+def made_folder(path: Path) -> Path:
+    """The folder, made if absent."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"output folder {path} cannot be made: {error.strerror or error}") from error
+    return path

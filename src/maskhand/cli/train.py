@@ -1,0 +1,69 @@
+"""`maskhand train tokenizer|model`: both stages of the paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Train the tokenizer (stage 1) or the model (stage 2). Stopped runs go on where they were.", no_args_is_help=True
+)
+
+Config = Annotated[Path, typer.Option(help="TOML file; the project's own are in configs/.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for weights, state and log.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: train.steps=1000. May be repeated.")]
+StopAfter = Annotated[int | None, typer.Option(help="Leave, everything saved, once this step is reached.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over even if the folder holds a state to go on from.")]
+
+
+@app.command()
+def tokenizer(config: Config, out: Out, set_: Set = None, stop_after: StopAfter = None, fresh: Fresh = False) -> None:
+    """Stage 1: VQ-MANO on poses of the anatomical prior."""
+    _needs_train_extra()
+    from maskhand.config import load
+    from maskhand.hand_model.free_hand import free_hand_data
+    from maskhand.hand_model.layer import HandModel
+    from maskhand.training.loop import fit
+    from maskhand.training.tokenizer_stage import TokenizerStage, TokenizerTraining
+
+    settings = load(TokenizerTraining, config, set_ or [])
+    fit(TokenizerStage(settings, HandModel(free_hand_data())), settings.train, out, resume=not fresh, stop_after=stop_after)
+
+
+@app.command()
+def model(config: Config, out: Out, set_: Set = None, stop_after: StopAfter = None, fresh: Fresh = False) -> None:
+    """Stage 2: the Context-Guided Masked Transformer, the tokenizer frozen."""
+    _needs_train_extra()
+    from maskhand.assets import load_tokenizer
+    from maskhand.config import load
+    from maskhand.hand_model.free_hand import free_hand_data
+    from maskhand.hand_model.layer import HandModel
+    from maskhand.training.loop import fit
+    from maskhand.training.transformer_stage import ModelStage, ModelTraining
+
+    settings = load(ModelTraining, config, set_ or [])
+    stage = ModelStage(settings, load_tokenizer(settings.tokenizer), HandModel(free_hand_data()))
+    fit(stage, settings.train, out, resume=not fresh, stop_after=stop_after)
+
+
+@app.command()
+def ship(
+    weights: Annotated[Path, typer.Argument(help="best.safetensors or last.safetensors of a model run.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write, fp16, confidence calibrated.")],
+    cache: Annotated[Path, typer.Option(help="Shards with truth to calibrate on, not the test's.")],
+) -> None:
+    """Turn trained weights into a file to ship: half precision, and the confidence fitted on held-out images."""
+    from maskhand.training.ship import ship_weights
+
+    typer.echo(ship_weights(weights, out, cache))
+
+
+def _needs_train_extra() -> None:
+    from importlib.util import find_spec
+
+    from maskhand.errors import ConfigError
+
+    if find_spec("lightning_fabric") is None:
+        raise ConfigError("training needs more packages: pip install 'maskhand[train]'")

@@ -1,0 +1,66 @@
+"""Batches from feature shards: batch k depends on the seed, k and the list of shards alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maskhand.data.feature_cache import TRUTH, open_shard
+
+INPUTS = ("map16", "map32", "points", "world")
+
+
+class CachedSamples:
+    """Rows of many shards as one long table; feature maps stay on disk until asked for."""
+
+    def __init__(self, shards: Sequence[Path], *, in_memory: bool = False) -> None:
+        self.shards = [open_shard(path) for path in shards]
+        self.starts = np.cumsum([0] + [len(s["labelled"]) for s in self.shards])
+        if in_memory:
+            self.shards = [{k: np.array(v) for k, v in s.items()} for s in self.shards]
+        self.small = {key: np.concatenate([np.asarray(s[key]) for s in self.shards]) for key in (*TRUTH, "points", "world")}
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def rows(self, index: np.ndarray) -> dict[str, Tensor]:
+        """The rows of a batch, as tensors; maps in float32."""
+        owner = np.searchsorted(self.starts, index, side="right") - 1
+        batch = {key: torch.from_numpy(values[index]) for key, values in self.small.items()}
+        for key in ("map16", "map32"):
+            rows = np.stack([self.shards[o][key][i - self.starts[o]] for o, i in zip(owner, index, strict=True)])
+            batch[key] = torch.from_numpy(rows).float()
+        batch["index"] = torch.from_numpy(index)
+        return batch
+
+
+def mixed_indices(sizes: Sequence[int], shares: Sequence[float], batch: int, seed: int, step: int) -> list[np.ndarray]:
+    """Row numbers into each table for one batch: fixed shares, every table walked in a fresh random order each epoch."""
+    counts = [round(batch * share / sum(shares)) for share in shares]
+    counts[0] += batch - sum(counts)
+    chosen = []
+    for table, (size, count) in enumerate(zip(sizes, counts, strict=True)):
+        places = np.arange(step * count, (step + 1) * count)
+        picked = np.empty(count, np.int64)
+        for epoch in np.unique(places // size):
+            order = np.random.default_rng((seed, table, int(epoch))).permutation(size)
+            at = places // size == epoch
+            picked[at] = order[places[at] % size]
+        chosen.append(picked)
+    return chosen
+
+
+def endless(
+    tables: Sequence[CachedSamples], shares: Sequence[float], batch: int, seed: int, start: int
+) -> Iterator[dict[str, Tensor]]:
+    """Batches with fixed shares of each table."""
+    step = start
+    while True:
+        indices = mixed_indices([len(t) for t in tables], shares, batch, seed, step)
+        parts = [table.rows(index) for table, index in zip(tables, indices, strict=True)]
+        yield {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+        step += 1

@@ -1,0 +1,167 @@
+"""Features of the frozen trunk, written once and trained on many times: what makes training on a laptop's CPU possible.
+
+A shard is a folder of .npy arrays, one row per crop (a right hand, upright), N rows:
+
+    map16 (N, 112, 14, 14) f16, map32 (N, 192, 7, 7) f16     the trunk's maps of stride 16 and 32
+    points (N, 21, 3) f32                                    network keypoints: x, y in [-1, 1], presence as confidence
+    world (N, 21, 3) f32                                     network's own 3D [m], wrist at the origin
+    pose (N, 16, 3, 3), shape (N, 10), keypoints_3d (N, 21, 3), keypoints_2d (N, 21, 2), visible (N, 21)
+    labelled (N,) bool                                       False: a photo, whose keypoints_2d and _3d are a teacher's
+
+meta.json says what made it. A shard is complete once meta.json exists; a run that was stopped goes on with the missing ones.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from maskhand.detection.landmark_network import LandmarkNetwork, shared_landmark_network
+from maskhand.errors import InputError
+
+TRUTH = {
+    "pose": (16, 3, 3),
+    "shape": (10,),
+    "keypoints_3d": (21, 3),
+    "keypoints_2d": (21, 2),
+    "visible": (21,),
+    "labelled": (),
+}
+
+
+class TrunkReader:
+    """Runs the frozen landmark network over crops, in batches."""
+
+    def __init__(self, network: LandmarkNetwork | None = None, *, batch: int = 16, device: str = "cpu") -> None:
+        self.network = (network or shared_landmark_network()).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.batch, self.device = batch, device
+
+    @torch.inference_mode()
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Rows of map16, map32, points and world for (B, 224, 224, 3) uint8 crops."""
+        x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255
+        maps, pooled = self.network.trunk(x.contiguous(memory_format=torch.channels_last))
+        read = self.network.read(pooled)
+        points = torch.cat([read.points[..., :2] * 2 - 1, read.presence[:, None, None].expand(-1, 21, 1)], dim=-1)
+        world = read.world - read.world[:, :1]
+        rows = {"map16": maps[16].half(), "map32": maps[32].half(), "points": points, "world": world}
+        return {key: value.cpu().contiguous().numpy() for key, value in rows.items()}
+
+
+def write_shard(
+    folder: str | Path, samples: Iterable[tuple[np.ndarray, dict[str, Any]]], reader: TrunkReader, meta: dict[str, Any]
+) -> int:
+    """Write one shard from (crop, truth) pairs; nothing is left behind if it fails. Returns the number of rows."""
+    folder = Path(folder)
+    partial = folder.with_name(folder.name + ".part")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    columns: dict[str, list[np.ndarray]] = {}
+    waiting: list[np.ndarray] = []
+
+    def flush() -> None:
+        if waiting:
+            for key, rows in reader(np.stack(waiting)).items():
+                columns.setdefault(key, []).append(rows)
+            waiting.clear()
+
+    truths: list[dict[str, Any]] = []
+    for image, truth in samples:
+        waiting.append(image)
+        truths.append(truth)
+        if len(waiting) == reader.batch:
+            flush()
+    flush()
+    for key, parts in columns.items():
+        np.save(partial / f"{key}.npy", np.concatenate(parts))
+    for key in TRUTH:
+        kind = bool if key in ("visible", "labelled") else np.float32
+        np.save(partial / f"{key}.npy", np.stack([np.asarray(t[key], kind) for t in truths]))
+    (partial / "meta.json").write_text(json.dumps({**meta, "rows": len(truths)}))
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return len(truths)
+
+
+def complete_shards(root: str | Path) -> list[Path]:
+    """The finished shards under a folder, by name.
+
+    Raises:
+        InputError: there is none.
+
+    """
+    shards = sorted(path.parent for path in Path(root).rglob("meta.json"))
+    if not shards:
+        raise InputError(f"{root} holds no feature shard; write some with `maskhand data cache`")
+    return shards
+
+
+def open_shard(folder: Path) -> dict[str, np.ndarray]:
+    """Memory-mapped arrays of a shard."""
+    return {path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))}
+
+
+def synthetic_truths(samples: Iterable[Any]) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """(crop, truth) of synthetic samples."""
+    for s in samples:
+        truth = {key: getattr(s, key) for key in ("pose", "shape", "keypoints_3d", "keypoints_2d", "visible")}
+        yield s.image, {**truth, "labelled": True}
+
+
+def photo_truth(keypoints_2d: np.ndarray, keypoints_3d: np.ndarray) -> dict[str, Any]:
+    """The truth of a photo: a teacher's 2D ([-1, 1]) and 3D (m) keypoints, no pose, no shape."""
+    return {
+        "pose": np.tile(np.eye(3), (16, 1, 1)),
+        "shape": np.zeros(10),
+        "keypoints_3d": keypoints_3d - keypoints_3d[:1],
+        "keypoints_2d": keypoints_2d,
+        "visible": np.ones(21, bool),
+        "labelled": False,
+    }
+
+
+def cache_synthetic(root: str | Path, *, seed: int, shard: int, rows: int, config: Any) -> int:
+    """Write shard number `shard` of a seed, unless it is there. Runs in a worker process of its own."""
+    from maskhand.hand_model.free_hand import free_hand_data
+    from maskhand.hand_model.layer import HandModel
+    from maskhand.synthesis.scenes import SceneGenerator
+
+    folder = Path(root) / f"seed{seed}-{shard:05d}"
+    if (folder / "meta.json").exists():
+        return 0
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    generator = SceneGenerator(HandModel(free_hand_data()), config, seed)
+    samples = generator.samples(shard * rows, (shard + 1) * rows)
+    meta = {"source": "synthetic", "seed": seed, "start": shard * rows, "hand_model": "maskhand-free"}
+    return write_shard(folder, synthetic_truths(samples), TrunkReader(), meta)
+
+
+def cache_shards(
+    root: str | Path, *, seed: int, shards: Iterable[int], rows: int, config: Any, workers: int, label: str = "synthetic images"
+) -> None:
+    """Write the shards that are missing, in worker processes, with a progress bar."""
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import get_context
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    missing = [s for s in shards if not (Path(root) / f"seed{seed}-{s:05d}" / "meta.json").exists()]
+    if not missing:
+        return
+    with (
+        Progress(console=Console(stderr=True), transient=True) as bar,
+        ProcessPoolExecutor(max_workers=max(1, workers), mp_context=get_context("spawn")) as pool,
+    ):
+        task = bar.add_task(label, total=len(missing) * rows)
+        jobs = [pool.submit(cache_synthetic, str(root), seed=seed, shard=s, rows=rows, config=config) for s in missing]
+        for job in as_completed(jobs):
+            bar.advance(task, job.result())

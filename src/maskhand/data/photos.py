@@ -1,0 +1,110 @@
+"""Real photos without 3D labels: which may train, which only measure, and the crops made of them.
+
+The folder layout is that of the project's development data (see docs/data.md); any folder of photos of hands works too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from maskhand.data.feature_cache import photo_truth
+from maskhand.detection.finder import HandFinder
+from maskhand.geometry.crop import Crop, crop_around
+from maskhand.records import DetectedHand
+
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png"}
+CROP_PX = 224
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo or a video frame, and whether it may shape weights."""
+
+    name: str
+    image: np.ndarray
+    """(H, W, 3) uint8 RGB."""
+    held_out: bool
+
+
+def development_photos(root: str | Path, *, video_step: int = 2) -> Iterator[Photo]:
+    """Every photo of the sources marked for training, the held-out ones flagged.
+
+    Held out: a fifth of the blocks of ten file numbers of sign_digits (the nearest thing to persons there), every fifth file
+    of each folder of real_crops.
+    """
+    root = Path(root)
+    for path in sorted((root / "sign_digits").rglob("*.JPG")):
+        block = int(path.stem.split("_")[1]) // 10
+        yield Photo(str(path.relative_to(root)), read_rgb(path), held_out=block % 5 == 0)
+    for folder in sorted(p for p in (root / "real_crops").glob("*") if p.is_dir()):
+        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
+        for k, path in enumerate(files):
+            yield Photo(str(path.relative_to(root)), read_rgb(path), held_out=k % 5 == 4)
+    for video in ("tfjs_hand_pose/asl_hand.25fps.mp4", "dex_retargeting/human_hand_video.mp4"):
+        for k, frame in enumerate(video_frames(root / video)):
+            if k % video_step == 0:
+                yield Photo(f"{video}#{k}", frame, held_out=False)
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise OSError(f"{path} cannot be read as an image")
+    return np.ascontiguousarray(image[:, :, ::-1])
+
+
+def video_frames(path: str | Path) -> Iterator[np.ndarray]:
+    """(H, W, 3) uint8 RGB frames of a video; none if it cannot be opened."""
+    capture = cv2.VideoCapture(str(path))
+    while True:
+        ok, frame = capture.read()
+        if not ok:
+            return
+        yield np.ascontiguousarray(frame[:, :, ::-1])
+
+
+def teach(finder: HandFinder, image: np.ndarray, hand: DetectedHand, rng: np.random.Generator, looks: int = 6):
+    """The landmark network's mean answer over shaken crops: (21, 2) [px] and (21, 3) [m] in the photo's axes."""
+    crops = [shaken(crop_around(hand.keypoints, mirrored=hand.side == "left"), rng) for _ in range(looks)]
+    answers = finder.read(image, crops)
+    return np.mean([a.keypoints[:, :2] for a in answers], 0), np.mean([a.world for a in answers], 0)
+
+
+def shaken(crop: Crop, rng: np.random.Generator, amount: float = 1.0) -> Crop:
+    """A crop turned, scaled and shifted a little."""
+    shift = amount * rng.normal(0, 0.03, 2) * crop.side
+    return Crop(
+        (crop.centre[0] + shift[0], crop.centre[1] + shift[1]),
+        crop.side * float(np.exp(amount * rng.normal(0, 0.08))),
+        crop.angle + amount * rng.normal(0, 0.15),
+        crop.mirrored,
+    )
+
+
+def photo_samples(photos: Iterator[Photo], *, crops: int, seed: int) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """`crops` shaken, recoloured crops of the surest hand of each photo, with the teacher's keypoints as truth."""
+    finder = HandFinder()
+    for k, photo in enumerate(photos):
+        found = finder.find(photo.image)
+        if not found:
+            continue
+        rng = np.random.default_rng((seed, k))
+        flat, world = teach(finder, photo.image, found[0], rng)
+        for _ in range(crops):
+            crop = shaken(crop_around(found[0].keypoints, mirrored=found[0].side == "left"), rng)
+            image = recoloured(crop.extract(photo.image, CROP_PX), rng)
+            in_crop = world @ crop.camera_rotation()
+            yield image, photo_truth(crop.to_crop(flat), in_crop * ([-1, 1, 1] if crop.mirrored else 1))
+
+
+def recoloured(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Other exposure and white balance."""
+    gain = rng.normal(1, 0.08, 3) * rng.uniform(0.75, 1.2)
+    values = (image.astype(np.float32) / 255 * gain).clip(0, 1) ** rng.uniform(0.8, 1.25)
+    return (values * 255).astype(np.uint8)

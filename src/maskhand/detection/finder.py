@@ -1,0 +1,77 @@
+"""Photo to detected hands. `HandFinder` is the built-in way; anything with the same `find` can take its place."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from maskhand.detection.landmark_network import INPUT_PX, LandmarkNetwork, shared_landmark_network
+from maskhand.detection.palm_detector import PalmDetector, iou
+from maskhand.geometry.crop import Crop, crop_around, crop_of_box
+from maskhand.records import DetectedHand
+
+PRESENCE_THRESHOLD = 0.5
+DUPLICATE_IOU = 0.55
+
+
+class HandProvider(Protocol):
+    """Finds hands with 21 keypoints each, in a photo or in given boxes."""
+
+    def find(self, image: np.ndarray) -> list[DetectedHand]:
+        """All hands of an RGB uint8 image, surest first."""
+        ...
+
+    def find_in_box(self, image: np.ndarray, box: np.ndarray) -> DetectedHand:
+        """The hand in a box (x1, y1, x2, y2) [px], however unsure."""
+        ...
+
+
+class HandFinder:
+    """Google's palm detector and landmark network: palms, then 21 keypoints in an upright crop around each."""
+
+    def __init__(self, detector: PalmDetector | None = None, landmarks: LandmarkNetwork | None = None) -> None:
+        self.detector = detector or PalmDetector()
+        self.landmarks = landmarks or shared_landmark_network()
+
+    def find(self, image: np.ndarray) -> list[DetectedHand]:
+        palms = self.detector(image)
+        hands = self.read(image, [palm.crop() for palm in palms])
+        scored = [
+            (hand.score * palm.score, hand) for hand, palm in zip(hands, palms, strict=True) if hand.score > PRESENCE_THRESHOLD
+        ]
+        kept: list[DetectedHand] = []
+        for _, hand in sorted(scored, key=lambda pair: -pair[0]):
+            if not kept or iou(hand.box, np.stack([k.box for k in kept])).max() < DUPLICATE_IOU:
+                kept.append(hand)
+        return kept
+
+    def find_in_box(self, image: np.ndarray, box: np.ndarray) -> DetectedHand:
+        # A box says nothing about the hand's turn: look upright first, then again the way the keypoints point.
+        first = self.read(image, [crop_of_box(box, mirrored=False)])[0]
+        return self.read(image, [crop_around(first.keypoints, mirrored=False)])[0]
+
+    @torch.inference_mode()
+    def read(self, image: np.ndarray, crops: list[Crop]) -> list[DetectedHand]:
+        """Keypoints, side and presence of the hand in each crop."""
+        if not crops:
+            return []
+        views = torch.from_numpy(np.stack([crop.extract(image, INPUT_PX) for crop in crops]))
+        views = views.to(next(self.landmarks.parameters()).device)
+        answer = self.landmarks(views.permute(0, 3, 1, 2).float() / 255)
+        points, world = answer.points.cpu().numpy(), answer.world.cpu().numpy()
+        hands = []
+        for k, crop in enumerate(crops):
+            presence = float(answer.presence[k])
+            keypoints = np.concatenate([crop.to_photo(points[k, :, :2] * 2 - 1), np.full((21, 1), presence)], axis=1)
+            right = float(answer.right[k])
+            hands.append(
+                DetectedHand(
+                    keypoints=keypoints.astype(np.float32),
+                    right=1 - right if crop.mirrored else right,
+                    score=presence,
+                    world=(world[k] * ([-1, 1, 1] if crop.mirrored else 1)) @ crop.camera_rotation().T,
+                )
+            )
+        return hands

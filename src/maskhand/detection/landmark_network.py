@@ -1,0 +1,149 @@
+"""Google's hand landmark network (MediaPipe, Apache-2.0) as a PyTorch module: 2D and 3D landmarks, presence, side.
+
+Its trunk was trained on real hands; the default image encoder starts from it. Weights: scripts/convert_networks.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import as_file, files
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import pad, relu6
+
+from maskhand.checkpoint import load_into, read_weights
+
+INPUT_PX = 224
+TRUNK_CHANNELS = {4: 24, 8: 40, 16: 112, 32: 192}
+"""Channels of the trunk's maps by stride."""
+POOLED_CHANNELS = 1152
+
+# kernel, stride, expanded channels, output channels of each inverted residual
+_BLOCKS = (
+    (3, 2, 64, 24),
+    (3, 1, 144, 24),
+    (5, 2, 144, 40),
+    (5, 1, 240, 40),
+    (3, 2, 240, 80),
+    (3, 1, 480, 80),
+    (3, 1, 480, 80),
+    (5, 1, 480, 112),
+    (5, 1, 672, 112),
+    (5, 1, 672, 112),
+    (5, 2, 672, 192),
+    (5, 1, 1152, 192),
+    (5, 1, 1152, 192),
+    (5, 1, 1152, 192),
+)
+
+
+class SameConv(nn.Conv2d):
+    """Convolution with TensorFlow's SAME padding: the odd pixel goes right and below."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, *, depthwise: bool = False) -> None:
+        super().__init__(inputs, outputs, kernel, stride, groups=inputs if depthwise else 1)
+        total = kernel - stride if stride > 1 else kernel - 1  # for sizes that the stride divides
+        self.before, self.after = total // 2, total - total // 2
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
+        if self.after == 0:
+            return super().forward(x)
+        if self.before == self.after:
+            return nn.functional.conv2d(x, self.weight, self.bias, self.stride, self.before, 1, self.groups)
+        return super().forward(pad(x, (self.before, self.after, self.before, self.after)))
+
+
+class InvertedResidual(nn.Module):
+    """Expand, depthwise, project (MobileNetV2); a skip connection where the shape stays."""
+
+    def __init__(self, inputs: int, kernel: int, stride: int, expanded: int, outputs: int) -> None:
+        super().__init__()
+        self.expand = SameConv(inputs, expanded, 1)
+        self.depthwise = SameConv(expanded, expanded, kernel, stride, depthwise=True)
+        self.project = SameConv(expanded, outputs, 1)
+        self.skip = stride == 1 and inputs == outputs
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
+        y = self.project(relu6(self.depthwise(relu6(self.expand(x)))))
+        return x + y if self.skip else y
+
+
+class LandmarkTrunk(nn.Module):
+    """Image to feature maps, fully convolutional."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = SameConv(3, 24, 3, 2)
+        self.stem_depthwise = SameConv(24, 24, 3, depthwise=True)
+        self.stem_project = SameConv(24, 16, 1)
+        blocks, channels = [], 16
+        for kernel, stride, expanded, outputs in _BLOCKS:
+            blocks.append(InvertedResidual(channels, kernel, stride, expanded, outputs))
+            channels = outputs
+        self.blocks = nn.ModuleList(blocks)
+        self.head = SameConv(192, POOLED_CHANNELS, 1)
+        self.head_depthwise = SameConv(POOLED_CHANNELS, POOLED_CHANNELS, 3, depthwise=True)
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> tuple[dict[int, Tensor], Float[Tensor, "B 1152"]]:
+        """Maps by stride (4, 8, 16, 32) and the pooled feature, of an RGB image in [0, 1]."""
+        x = self.stem_project(relu6(self.stem_depthwise(relu6(self.stem(image)))))
+        maps: dict[int, Tensor] = {}
+        stride = 2
+        for block in self.blocks:
+            stride *= block.depthwise.stride[0]  # type: ignore[union-attr, index, operator]
+            x = block(x)
+            maps[stride] = x  # the last map of each stride stays
+        return maps, self.pool(x)
+
+    def pool(self, coarse: Float[Tensor, "B 192 h w"]) -> Float[Tensor, "B 1152"]:
+        """The pooled feature, from the map of stride 32."""
+        return relu6(self.head_depthwise(relu6(self.head(coarse)))).mean((2, 3))
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """What the landmark network says of a crop."""
+
+    points: Float[Tensor, "B 21 3"]
+    """x, y in [0, 1] across the crop (right, down), z in the same unit, smaller is nearer."""
+    world: Float[Tensor, "B 21 3"]
+    """Metres, about the middle of the hand; x right, y down, z away."""
+    presence: Float[Tensor, " B"]
+    right: Float[Tensor, " B"]
+    """Probability that, in the crop as it is shown, this is a right hand."""
+
+
+class LandmarkNetwork(nn.Module):
+    """Trunk and its four heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = LandmarkTrunk()
+        self.handedness = nn.Linear(POOLED_CHANNELS, 1)
+        self.presence = nn.Linear(POOLED_CHANNELS, 1)
+        self.landmarks = nn.Linear(POOLED_CHANNELS, 63)
+        self.world = nn.Linear(POOLED_CHANNELS, 63)
+
+    def forward(self, image: Float[Tensor, "B 3 224 224"]) -> Landmarks:
+        _, pooled = self.trunk(image)
+        return self.read(pooled)
+
+    def read(self, pooled: Float[Tensor, "B 1152"]) -> Landmarks:
+        """The heads alone."""
+        return Landmarks(
+            points=self.landmarks(pooled).unflatten(1, (21, 3)) / INPUT_PX,
+            world=self.world(pooled).unflatten(1, (21, 3)),
+            presence=self.presence(pooled)[:, 0].sigmoid(),
+            right=self.handedness(pooled)[:, 0].sigmoid(),
+        )
+
+
+@cache
+def shared_landmark_network() -> LandmarkNetwork:
+    """The network with its own weights, loaded once, frozen."""
+    network = LandmarkNetwork()
+    with as_file(files("maskhand") / "assets" / "landmark_network.safetensors") as path:
+        load_into(network, read_weights(path)[0], source=path)
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,117 @@
+"""Palms in a photo: letterboxing, anchors, weighted non-maximum suppression (MediaPipe's recipe), and second looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from maskhand.detection.palm_network import INPUT_PX, PalmNetwork, shared_palm_network
+from maskhand.geometry.crop import Crop
+
+NMS_IOU = 0.3
+PALM_TO_CROP = 2.6
+"""Side of the hand's crop over the palm box."""
+PALM_SHIFT = 0.5
+"""How far the crop moves from the palm towards the fingers, in palm boxes."""
+
+
+@dataclass(frozen=True)
+class Palm:
+    """A palm box and its seven points [px of the photo]."""
+
+    box: np.ndarray
+    """(4,) x1, y1, x2, y2."""
+    points: np.ndarray
+    """(7, 2); the first is the wrist, the third the middle finger's MCP."""
+    score: float
+
+    def crop(self) -> Crop:
+        """The upright square in which the landmark network expects the hand."""
+        dx, dy = self.points[2] - self.points[0]
+        angle = float(np.arctan2(dy, dx) + np.pi / 2)
+        centre = (self.box[:2] + self.box[2:]) / 2
+        width, height = self.box[2:] - self.box[:2]
+        shift = PALM_SHIFT * height * np.array([np.sin(angle), -np.cos(angle)])
+        centre = centre + shift
+        return Crop((float(centre[0]), float(centre[1])), float(max(width, height)) * PALM_TO_CROP, angle)
+
+
+def _anchors() -> np.ndarray:
+    """(2016, 2) centres in [0, 1]: 24 x 24 cells with two anchors each, 12 x 12 with six."""
+    centres = []
+    for cells, repeats in ((24, 2), (12, 6)):
+        steps = (np.arange(cells) + 0.5) / cells
+        grid = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
+        centres.append(np.repeat(grid, repeats, axis=0))
+    return np.concatenate(centres).astype(np.float32)
+
+
+class PalmDetector:
+    """Finds palms. Looks at the whole photo first; where that shows nothing, at parts of it and at a wider frame."""
+
+    def __init__(self, network: PalmNetwork | None = None, *, threshold: float = 0.5) -> None:
+        self.network = network or shared_palm_network()
+        self.threshold = threshold
+        self.anchors = _anchors()
+
+    def __call__(self, image: np.ndarray) -> list[Palm]:
+        """Palms of an RGB uint8 image, surest first."""
+        height, width = image.shape[:2]
+        side = float(max(height, width))
+        centre = (width / 2, height / 2)
+        palms = self._look(image, [Crop(centre, side, 0.0)])
+        if palms:
+            return palms
+        wider = [Crop(centre, side * 1.7, 0.0)]
+        half = side * 0.55
+        parts = [Crop((x, y), half, 0.0) for x in _stops(width, half) for y in _stops(height, half)]
+        return self._look(image, wider + parts)
+
+    @torch.inference_mode()
+    def _look(self, image: np.ndarray, squares: list[Crop]) -> list[Palm]:
+        views = np.stack([square.extract(image, INPUT_PX) for square in squares])
+        tensor = torch.from_numpy(views).to(next(self.network.parameters()).device)
+        raw, logits = self.network(tensor.permute(0, 3, 1, 2).float() / 255)
+        raw, scores = raw.cpu().numpy(), logits.sigmoid().cpu().numpy()
+        found: list[tuple[float, np.ndarray]] = []
+        for square, values, score in zip(squares, raw, scores, strict=True):
+            keep = np.flatnonzero(score > self.threshold)
+            rows = values[keep].reshape(-1, 9, 2) / INPUT_PX
+            centres, sizes = rows[:, 0] + self.anchors[keep], rows[:, 1]
+            points = rows[:, 2:] + self.anchors[keep][:, None]
+            corners = np.stack([centres - sizes / 2, centres + sizes / 2], axis=1)
+            in_photo = square.to_photo(np.concatenate([corners, points], axis=1) * 2 - 1)
+            found += [(float(s), row) for s, row in zip(score[keep], in_photo, strict=True)]
+        return [Palm(row[:2].reshape(4), row[2:], score) for score, row in weighted_nms(found)]
+
+
+def _stops(length: float, window: float) -> list[float]:
+    """Centres of overlapping windows that cover a length."""
+    if length <= window:
+        return [length / 2]
+    count = int(np.ceil(length / (0.8 * window)))
+    return list(np.linspace(window / 2, length - window / 2, count))
+
+
+def weighted_nms(candidates: list[tuple[float, np.ndarray]]) -> list[tuple[float, np.ndarray]]:
+    """Merge overlapping detections into their score-weighted mean (BlazeFace, 2019). Rows: two box corners, then points."""
+    remaining = sorted(candidates, key=lambda c: -c[0])
+    merged = []
+    while remaining:
+        best = remaining[0]
+        overlaps = iou(best[1][:2].reshape(4), np.stack([row[:2].reshape(4) for _, row in remaining]))
+        group = [c for c, o in zip(remaining, overlaps, strict=True) if o > NMS_IOU] or [best]
+        total = sum(score for score, _ in group)
+        merged.append((best[0], sum(score * row for score, row in group) / total))
+        remaining = [c for c, o in zip(remaining, overlaps, strict=True) if o <= NMS_IOU and c is not best]
+    return merged  # type: ignore[return-value]
+
+
+def iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Intersection over union of one box with (N, 4) boxes, x1, y1, x2, y2."""
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    shared = (high - low).clip(0).prod(1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(1)
+    return shared / np.maximum((box[2:] - box[:2]).clip(0).prod() + areas - shared, 1e-9)

@@ -1,0 +1,62 @@
+"""Every size and switch of the Context-Guided Masked Transformer (paper Section 3.2, Tables 12, 16, 17)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from maskhand.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """The multi-scale image encoder."""
+
+    backbone: Literal["hand", "vit-h"] = "hand"
+    """`hand`: the landmark network's trunk, 7 x 7 at scale 1 [ours]; `vit-h`: ViT-H/16, 16 x 12 at scale 1 [paper]."""
+    scales: tuple[int, ...] = (1, 2)
+    """Resolutions of the pyramid in multiples of the base map [paper: 1, 4; Table 16 has 1, 4, 8, 16]."""
+    laterals: bool = True
+    """Add the backbone's own finer maps where it has them [ours; ViTDet has none]."""
+    frozen: bool = True
+    """Keep the backbone's weights as they are."""
+
+    def __post_init__(self) -> None:
+        bad = [s for s in self.scales if s < 1 or s & (s - 1)]
+        if bad or not self.scales or len(set(self.scales)) != len(self.scales):
+            raise ConfigError(f"model.encoder.scales is {list(self.scales)}; expected distinct powers of two such as [1, 4]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The whole network beside the tokenizer. Lists of the paper's own sizes are in configs/."""
+
+    encoder: EncoderConfig = EncoderConfig()
+    width: int = 128
+    """Channels of tokens and pyramid [ours]."""
+    heads: int = 4
+    """[ours]."""
+    feed_forward: int = 4
+    """Hidden channels of the feed-forward layers, in widths [ours]."""
+    coarse_layers: int = 1
+    """Cross-attention layers of the coarse head [ours]."""
+    refinement_blocks: int = 2
+    """GAPR blocks [paper]; 0 leaves GAPR out (Table 12)."""
+    synthesizer_layers: int = 4
+    """[paper] (Table 17: 2, 4, 6, 8)."""
+    sampling_points: int = 4
+    """Points per head and scale in the deformable attention [sibling: Deformable DETR]."""
+    pose_context: bool = True
+    """Use the 2D keypoints (Table 12)."""
+    graph_layers: int = 2
+    """Layers of the 2D pose GCN [ours]."""
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ConfigError(f"model.width is {self.width}; it must be a multiple of model.heads, {self.heads}")
+        for name in ("width", "heads", "feed_forward", "coarse_layers", "synthesizer_layers", "sampling_points"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.refinement_blocks < 0 or self.graph_layers < 1:
+            raise ConfigError("model.refinement_blocks must be 0 or more, model.graph_layers 1 or more")

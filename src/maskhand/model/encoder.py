@@ -1,0 +1,134 @@
+"""Multi-scale image encoder (paper Section 3.2.1): a backbone, then a pyramid in the manner of ViTDet."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import relu6
+
+from maskhand.detection.landmark_network import POOLED_CHANNELS, TRUNK_CHANNELS, LandmarkTrunk
+from maskhand.errors import ConfigError
+from maskhand.model.config import EncoderConfig
+
+Maps = dict[int, Tensor]
+"""Feature maps by scale: 1 is the base, 2 has twice its resolution."""
+
+
+class Backbone(Protocol):
+    """Image to maps; `channels` by scale. Frozen parts may be skipped with `finish` on cached maps."""
+
+    channels: dict[int, int]
+    base: tuple[int, int]
+
+    def __call__(self, image: Tensor) -> Maps: ...
+
+    def finish(self, maps: Maps) -> Maps: ...
+
+
+class HandBackbone(nn.Module):
+    """The landmark network's trunk: scale 1 is its last map (7 x 7 x 1152, stride 32), scale 2 its stride 16, scale 4 its 8."""
+
+    channels = {1: POOLED_CHANNELS, 2: TRUNK_CHANNELS[16], 4: TRUNK_CHANNELS[8]}
+    base = (7, 7)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = LandmarkTrunk()
+
+    def forward(self, image: Float[Tensor, "B 3 224 224"]) -> Maps:
+        maps, _ = self.trunk(image)
+        return self.finish({1: maps[32], 2: maps[16], 4: maps[8]})
+
+    def finish(self, maps: Maps) -> Maps:
+        """The trunk's last two layers, which widen the coarsest map to 1,152 channels."""
+        head = relu6(self.trunk.head_depthwise(relu6(self.trunk.head(maps[1]))))
+        return {**maps, 1: head}
+
+
+class VitBackbone(nn.Module):
+    """ViT-H/16 as in HaMeR and the paper: columns 32:-32 of a 256 x 256 crop dropped, 16 x 12 tokens of 1,280 channels."""
+
+    channels = {1: 1280}
+    base = (16, 12)
+
+    def __init__(self, *, depth: int = 32, width: int = 1280, heads: int = 16) -> None:
+        super().__init__()
+        try:
+            from transformers import VitPoseBackbone, VitPoseBackboneConfig
+        except ImportError as error:
+            raise ConfigError("backbone 'vit-h' needs the package transformers: pip install 'maskhand[vit]'") from error
+        self.channels = {1: width}
+        self.vit = VitPoseBackbone(
+            VitPoseBackboneConfig(
+                image_size=[256, 192], patch_size=[16, 16], hidden_size=width, num_hidden_layers=depth,
+                num_attention_heads=heads, mlp_ratio=4, qkv_bias=True,
+            )
+        )  # fmt: skip
+
+    def forward(self, image: Float[Tensor, "B 3 256 256"]) -> Maps:
+        tokens = self.vit(image[..., 32:-32]).feature_maps[-1]  # (B, 192, C)
+        return {1: tokens.transpose(1, 2).unflatten(2, self.base)}
+
+    def finish(self, maps: Maps) -> Maps:
+        return maps
+
+
+def build_backbone(config: EncoderConfig) -> HandBackbone | VitBackbone:
+    return HandBackbone() if config.backbone == "hand" else VitBackbone()
+
+
+class Pyramid(nn.Module):
+    """Maps of one width at the wanted scales: the base projected, then doubled by transposed convolutions."""
+
+    def __init__(self, channels: dict[int, int], width: int, config: EncoderConfig) -> None:
+        super().__init__()
+        self.scales = tuple(sorted(config.scales))
+        self.project = nn.Sequential(nn.Conv2d(channels[1], width, 1), nn.GroupNorm(1, width))
+        finest = self.scales[-1]
+        self.doublings = nn.ModuleDict()
+        self.laterals = nn.ModuleDict()
+        scale = 2
+        while scale <= finest:
+            self.doublings[str(scale)] = nn.Sequential(
+                nn.ConvTranspose2d(width, width, 2, stride=2), nn.GroupNorm(1, width), nn.GELU()
+            )
+            if config.laterals and scale in channels:
+                self.laterals[str(scale)] = nn.Sequential(nn.Conv2d(channels[scale], width, 1), nn.GroupNorm(1, width))
+            scale *= 2
+
+    def forward(self, maps: Maps) -> list[Float[Tensor, "B D h w"]]:
+        """Fine to coarse; the last one is always the base map."""
+        x = self.project(maps[1])
+        levels = {1: x}
+        for name, double in self.doublings.items():
+            x = double(x)
+            if name in self.laterals:
+                x = x + self.laterals[name](maps[int(name)])
+            levels[int(name)] = x
+        return [levels[s] for s in reversed(self.scales) if s > 1] + [levels[1]]
+
+
+class Encoder(nn.Module):
+    """Backbone and pyramid."""
+
+    def __init__(self, config: EncoderConfig, width: int) -> None:
+        super().__init__()
+        self.frozen = config.frozen
+        self.backbone = build_backbone(config)
+        self.pyramid = Pyramid(self.backbone.channels, width, config)
+        if config.frozen:
+            self.backbone.requires_grad_(False)
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B D h w"]]:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            maps = self.backbone(image)
+        return self.pyramid(maps)
+
+    def from_maps(self, maps: Maps) -> list[Float[Tensor, "B D h w"]]:
+        """The pyramid from cached backbone maps (before `finish`)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            finished = self.backbone.finish(maps)
+        return self.pyramid(finished)

@@ -1,0 +1,147 @@
+"""The Context-Guided Masked Transformer, assembled (paper Figure 2): crops and 2D keypoints in, pose, shape and camera out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from maskhand.detection.landmark_network import shared_landmark_network
+from maskhand.hand_model.layer import HandModel
+from maskhand.hand_model.skeleton import KEYPOINT_TO_MODEL
+from maskhand.model.coarse_head import CoarseHead
+from maskhand.model.config import ModelConfig
+from maskhand.model.encoder import Encoder, HandBackbone, Maps
+from maskhand.model.refinement import PoseGraph, Refinement
+from maskhand.model.synthesizer import Synthesizer, token_keypoints
+from maskhand.model.unmasking import Unmasked, unmask
+from maskhand.records import Prediction
+from maskhand.tokenizer.vq_mano import VqMano
+
+SPREAD_DRAWS = 6
+_JOINT_TO_KEYPOINT = tuple(KEYPOINT_TO_MODEL.index(joint) for joint in range(16))
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known of a batch of crops before any token: computed once for all rounds."""
+
+    values: list[list[Tensor]]
+    """Per synthesizer layer, the image features its attention reads."""
+    pose_context: Float[Tensor, "B 21 D"] | None
+    reference: Float[Tensor, "B L 2"]
+    """Where each token looks first, in [-1, 1]."""
+    shape: Float[Tensor, "B 10"]
+    weak_camera: Float[Tensor, "B 3"]
+
+
+class MaskHandModel(nn.Module):
+    """Encoder, coarse head, refinement and synthesizer around a frozen tokenizer."""
+
+    def __init__(self, config: ModelConfig, tokenizer: VqMano, shape_count: int = 10) -> None:
+        super().__init__()
+        self.config = config
+        self.tokenizer = tokenizer.requires_grad_(False)
+        length, code_dim = tokenizer.config.token_count, tokenizer.config.code_dim
+        self.encoder = Encoder(config.encoder, config.width)
+        if isinstance(self.encoder.backbone, HandBackbone):
+            self.encoder.backbone.trunk.load_state_dict(shared_landmark_network().trunk.state_dict())
+        rows, columns = self.encoder.backbone.base
+        self.coarse_head = CoarseHead(config, rows * columns, shape_count)
+        self.pose_graph = PoseGraph(config) if config.pose_context else None
+        self.embed = nn.Linear(code_dim, config.width)
+        self.mask_token = nn.Parameter(0.02 * torch.randn(config.width))
+        self.place = nn.Parameter(0.02 * torch.randn(length, config.width))
+        self.reference = nn.Parameter(torch.zeros(length, 2))
+        self.refinement = Refinement(config, length)
+        self.synthesizer = Synthesizer(
+            config, len(config.encoder.scales if 1 in config.encoder.scales else (1, *config.encoder.scales)), code_dim
+        )
+        self.token_keypoint: Tensor
+        self.register_buffer("token_keypoint", token_keypoints(length, _JOINT_TO_KEYPOINT), persistent=False)
+
+    @property
+    def codes(self) -> Float[Tensor, "K C"]:
+        return self.tokenizer.codebook.codes
+
+    def observe(self, image: Float[Tensor, "B 3 H W"] | Maps, keypoints: Float[Tensor, "B 21 3"]) -> Context:
+        """Everything that does not depend on the tokens.
+
+        Args:
+            image: RGB in [0, 1], or cached maps of the frozen backbone; left hands come mirrored.
+            keypoints: x, y in [-1, 1] across the crop, confidence; confidence 0 means unknown.
+
+        """
+        pyramid = self.encoder.from_maps(image) if isinstance(image, dict) else self.encoder(image)
+        shape, weak_camera = self.coarse_head(pyramid[-1])
+        reference = self.reference.expand(len(keypoints), -1, -1)
+        pose_context = None
+        if self.pose_graph is not None:
+            pose_context = self.pose_graph(keypoints)
+            own = keypoints[:, self.token_keypoint]  # (B, L, 3)
+            reference = torch.where(own[..., 2:] > 0, own[..., :2].clamp(-1.5, 1.5), 0.0) + reference
+        return Context(self.synthesizer.prepare(pyramid), pose_context, reference, shape, weak_camera)
+
+    def predict(self, context: Context, tokens: Int[Tensor, "B L"], mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B L K"]:
+        """Logits of every token's code; masked tokens are seen as [MASK]."""
+        x = torch.where(mask[..., None], self.mask_token, self.embed(self.codes[tokens])) + self.place
+        refined = self.refinement(x, context.pose_context)
+        return self.synthesizer(refined, context.reference, context.values, self.codes)
+
+    @torch.inference_mode()
+    def reconstruct(
+        self,
+        image: Float[Tensor, "B 3 H W"] | Maps,
+        keypoints: Float[Tensor, "B 21 3"],
+        hand_model: HandModel,
+        *,
+        steps: int = 5,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        generator: torch.Generator | None = None,
+        from_codes: bool = False,
+    ) -> Prediction:
+        """One hand per crop, its surest tokens first.
+
+        Args:
+            steps: rounds of unmasking.
+            temperature, top_k, generator: how codes are drawn; temperature 0 takes the likeliest.
+            from_codes: decode the chosen codes themselves instead of the mean of the codes under the distribution that chose
+                them. The mean is the better estimate of one answer, the codes are the sharper sample.
+
+        """
+        context = self.observe(image, keypoints)
+        result = unmask(
+            lambda tokens, mask: self.predict(context, tokens, mask),
+            self.codes,
+            batch=len(keypoints),
+            length=self.tokenizer.config.token_count,
+            steps=steps,
+            temperature=temperature,
+            top_k=top_k,
+            generator=generator,
+        )
+        pose = self.tokenizer.decode(result.tokens) if from_codes else self.tokenizer.decode_embeddings(result.embedding)
+        return Prediction(
+            pose=pose,
+            shape=context.shape,
+            weak_camera=context.weak_camera,
+            tokens=result.tokens,
+            token_confidence=result.confidence,
+            spread=self.spread(result, pose, context.shape, hand_model),
+        )
+
+    def spread(
+        self, result: Unmasked, pose: Float[Tensor, "B 16 3 3"], shape: Float[Tensor, "B 10"], hand_model: HandModel
+    ) -> Float[Tensor, "B 21"]:
+        """Root mean square distance [m] of the answer's keypoints to those of poses drawn from the tokens' distributions."""
+        flat = result.probabilities.flatten(0, 1)
+        generator = torch.Generator(device=flat.device).manual_seed(0)
+        drawn = torch.multinomial(flat, SPREAD_DRAWS, replacement=True, generator=generator)  # (B L, S)
+        tokens = drawn.view(*result.tokens.shape, SPREAD_DRAWS).permute(0, 2, 1).flatten(0, 1)  # (B S, L)
+        poses = self.tokenizer.decode(tokens)
+        others = hand_model.keypoints(poses, shape.repeat_interleave(SPREAD_DRAWS, 0)).unflatten(0, (-1, SPREAD_DRAWS))
+        own = hand_model.keypoints(pose, shape)[:, None]
+        return (others - own).square().sum(-1).mean(1).sqrt()

@@ -1,0 +1,100 @@
+"""Masks: how many tokens are hidden in training (Section 3.3), and which are kept in each round of sampling (Section 3.4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def masked_after(round_index: int, rounds: int, length: int) -> int:
+    """How many of `length` tokens stay masked after round `round_index` (from 1): gamma(t / T) L, gamma = cos(pi t / 2 T)."""
+    if round_index >= rounds:
+        return 0
+    return min(length - 1, math.ceil(math.cos(math.pi / 2 * round_index / rounds) * length))
+
+
+def random_mask(
+    batch: int, length: int, *, low: float = 0.0, high: float = 1.0, device: torch.device | str = "cpu"
+) -> Bool[Tensor, "batch length"]:
+    """Training masks: m = ceil(gamma(tau) L) tokens per sample, tau ~ U(low, high); at least one is hidden (Table 13)."""
+    tau = low + (high - low) * torch.rand(batch, device=device)
+    count = (torch.cos(tau * math.pi / 2) * length).ceil().clamp(1, length)
+    order = torch.rand(batch, length, device=device).argsort(1).argsort(1)
+    return order < count[:, None]
+
+
+@dataclass(frozen=True)
+class Unmasked:
+    """What the rounds of sampling agreed on."""
+
+    tokens: Int[Tensor, "B L"]
+    confidence: Float[Tensor, "B L"]
+    """Probability of each token in the round that accepted it."""
+    embedding: Float[Tensor, "B L C"]
+    """Mean code vector under the distribution that accepted each token: softmax(logits) @ codebook."""
+    probabilities: Float[Tensor, "B L K"]
+    """The distribution that accepted each token."""
+    masked_counts: tuple[int, ...]
+    """Tokens still masked after each round."""
+
+
+def unmask(
+    predict: Callable[[Int[Tensor, "B L"], Bool[Tensor, "B L"]], Float[Tensor, "B L K"]],
+    codes: Float[Tensor, "K C"],
+    *,
+    batch: int,
+    length: int,
+    steps: int,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Unmasked:
+    """Confidence-guided sampling: start fully masked, keep the surest tokens of each round, mask the others again.
+
+    Args:
+        predict: logits of every token from (tokens, mask); masked tokens hold 0.
+        codes: the codebook.
+        steps: rounds T.
+        temperature: 0 takes the likeliest code, otherwise codes are drawn from softmax(logits / temperature).
+        top_k: draw among the k likeliest codes only.
+
+    """
+    tokens = torch.zeros(batch, length, dtype=torch.long, device=codes.device)
+    mask = torch.ones(batch, length, dtype=torch.bool, device=codes.device)
+    confidence = torch.zeros(batch, length, device=codes.device)
+    embedding = torch.zeros(batch, length, codes.shape[1], device=codes.device)
+    kept = torch.zeros(batch, length, len(codes), device=codes.device)
+    counts = []
+    for round_index in range(1, steps + 1):
+        logits = predict(tokens, mask)
+        probabilities = logits.softmax(-1)
+        proposed = _choose(logits, temperature, top_k, generator)
+        sure = probabilities.gather(-1, proposed[..., None])[..., 0]
+        still = masked_after(round_index, steps, length)
+        counts.append(still)
+        # Tokens accepted before are never masked again: infinite confidence keeps them.
+        ranking = torch.where(mask, sure, torch.full_like(sure, math.inf)).argsort(1).argsort(1)
+        accept = mask & (ranking >= still)
+        tokens = torch.where(accept, proposed, tokens)
+        confidence = torch.where(accept, sure, confidence)
+        embedding = torch.where(accept[..., None], probabilities @ codes, embedding)
+        kept = torch.where(accept[..., None], probabilities, kept)
+        mask = mask & ~accept
+    return Unmasked(tokens, confidence, embedding, kept, tuple(counts))
+
+
+def _choose(
+    logits: Float[Tensor, "B L K"], temperature: float, top_k: int | None, generator: torch.Generator | None
+) -> Int[Tensor, "B L"]:
+    if temperature <= 0:
+        return logits.argmax(-1)
+    if top_k is not None:
+        floor = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < floor, -math.inf)
+    flat = (logits / temperature).softmax(-1).flatten(0, 1)
+    return torch.multinomial(flat, 1, generator=generator).view(logits.shape[:2])

@@ -1,0 +1,242 @@
+"""Photo in, hands out: the whole flow on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from maskhand.detection.finder import HandFinder, HandProvider
+from maskhand.detection.landmark_network import shared_landmark_network
+from maskhand.errors import InputError
+from maskhand.geometry.camera import fit_translation, project, project_in_crop, translation_from_weak, turn_to_ray
+from maskhand.geometry.crop import Crop, crop_around
+from maskhand.hand_model.layer import HandModel, mirror_pose
+from maskhand.images import Photo, read_photo
+from maskhand.model.confidence import Calibration
+from maskhand.model.maskhand import MaskHandModel
+from maskhand.records import DetectedHand, Hand, Prediction, Side
+
+CROP_PX = 224
+MAX_STEPS = 64
+ImageSource = str | Path | Image.Image | np.ndarray
+
+
+class Predictor:
+    """Finds hands in a photo and reconstructs each."""
+
+    def __init__(
+        self,
+        model: MaskHandModel,
+        hand_model: HandModel,
+        *,
+        provider: HandProvider | None = None,
+        calibration: Calibration | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.model, self.hand_model = model.eval().to(device), hand_model.to(device)
+        self.landmarks = shared_landmark_network().to(device)
+        self.provider = provider or HandFinder(landmarks=self.landmarks)
+        self.calibration = calibration or Calibration()
+        self.device = device
+
+    def __call__(
+        self, image: ImageSource, *, steps: int = 5, side: Side | None = None, focal_px: float | None = None
+    ) -> list[Hand]:
+        """All hands of a photo, surest first; possibly none.
+
+        Args:
+            image: path, PIL image or (H, W, 3) uint8 RGB.
+            steps: rounds of unmasking; more are slower.
+            side: "left" or "right" if known for every hand, otherwise the detector decides.
+            focal_px: focal length [px] if known, otherwise EXIF's, otherwise a phone's. It sets the depth.
+
+        Raises:
+            InputError: the image or an argument cannot be used.
+
+        """
+        return self.from_photo(read_photo(image, focal_px=focal_px), steps=steps, side=side)
+
+    def from_photo(self, photo: Photo, *, steps: int = 5, side: Side | None = None) -> list[Hand]:
+        """The same for a photo that has been read already."""
+        found = self.provider.find(photo.pixels)
+        return self._reconstruct(photo, found, [side] * len(found), steps)
+
+    def reconstruct(
+        self,
+        image: ImageSource,
+        boxes: Sequence[Sequence[float]] | np.ndarray | None = None,
+        sides: Sequence[Side] | None = None,
+        *,
+        keypoints: np.ndarray | None = None,
+        steps: int = 5,
+        focal_px: float | None = None,
+    ) -> list[Hand]:
+        """One hand per box, without detection, in the order given.
+
+        Args:
+            boxes: (N, 4) x1, y1, x2, y2 [px]; may be left out when keypoints are given.
+            sides: "left" or "right" per hand; read off the image when left out.
+            keypoints: (N, 21, 2) or (N, 21, 3) one's own 2D pose: x, y [px], confidence (0: unknown), OpenPose's order.
+
+        """
+        return self.from_boxes(read_photo(image, focal_px=focal_px), boxes, sides, keypoints=keypoints, steps=steps)
+
+    def from_boxes(
+        self,
+        photo: Photo,
+        boxes: Sequence[Sequence[float]] | np.ndarray | None,
+        sides: Sequence[Side] | None = None,
+        *,
+        keypoints: np.ndarray | None = None,
+        steps: int = 5,
+    ) -> list[Hand]:
+        """`reconstruct` for a photo that has been read already."""
+        own = _checked_keypoints(keypoints)
+        if boxes is None:
+            if own is None:
+                raise InputError(
+                    "reconstruct() needs boxes or keypoints; to search the photo for hands call the predictor itself"
+                )
+            boxes = np.stack([_box_around(k[k[:, 2] > 0, :2]) for k in own])
+        checked = _checked_boxes(boxes)
+        count = len(checked)
+        if own is not None and len(own) != count:
+            raise InputError(f"{len(own)} hands in keypoints but {count} boxes; they must be as many")
+        if sides is not None and len(sides) != count:
+            raise InputError(f"{len(sides)} sides but {count} boxes; they must be as many")
+        found = [self.provider.find_in_box(photo.pixels, box) for box in checked]
+        return self._reconstruct(photo, found, list(sides) if sides is not None else [None] * count, steps, own)
+
+    def _reconstruct(
+        self,
+        photo: Photo,
+        found: list[DetectedHand],
+        sides: Sequence[Side | None],
+        steps: int,
+        own: np.ndarray | None = None,
+    ) -> list[Hand]:
+        if not (isinstance(steps, int) and 1 <= steps <= MAX_STEPS):
+            raise InputError(f"steps is {steps!r}; expected a whole number from 1 to {MAX_STEPS}")
+        for side in sides:
+            if side not in (None, "left", "right"):
+                raise InputError(f"side is {side!r}; expected 'left' or 'right'")
+        if not found:
+            return []
+        chosen = [side or hand.side for side, hand in zip(sides, found, strict=True)]
+        around = [hand.keypoints if own is None else _known(own[k]) for k, hand in enumerate(found)]
+        crops = [crop_around(points, mirrored=side == "left") for points, side in zip(around, chosen, strict=True)]
+        views = torch.from_numpy(np.stack([crop.extract(photo.pixels, CROP_PX) for crop in crops])).to(self.device)
+        prediction, points = self._predict(views, crops, own, steps)
+        return [
+            self._place(photo, hand, side, crop, prediction, k, points[k])
+            for k, (hand, side, crop) in enumerate(zip(found, chosen, crops, strict=True))
+        ]
+
+    @torch.inference_mode()
+    def _predict(
+        self, views: torch.Tensor, crops: list[Crop], own: np.ndarray | None, steps: int
+    ) -> tuple[Prediction, np.ndarray]:
+        """The network's answer and the keypoints it was given (crop coordinates, confidence)."""
+        image = views.permute(0, 3, 1, 2).float() / 255
+        maps, pooled = self.landmarks.trunk(image)
+        if own is None:
+            read = self.landmarks.read(pooled)
+            presence = read.presence[:, None, None].expand(-1, 21, 1)
+            points = torch.cat([read.points[..., :2] * 2 - 1, presence], dim=-1)
+        else:
+            in_crop = [np.c_[crop.to_crop(k[:, :2]), k[:, 2]] for crop, k in zip(crops, own, strict=True)]
+            points = torch.tensor(np.stack(in_crop), dtype=torch.float32, device=self.device)
+        # A frozen backbone is the landmark network's own trunk: its maps serve both.
+        seen = {1: maps[32], 2: maps[16], 4: maps[8]} if self.model.config.encoder.frozen else image
+        return self.model.reconstruct(seen, points, self.hand_model, steps=steps), points.cpu().numpy()
+
+    @torch.inference_mode()
+    def _place(
+        self, photo: Photo, found: DetectedHand, side: Side, crop: Crop, prediction: Prediction, k: int, given: np.ndarray
+    ) -> Hand:
+        """From the crop's camera to the photo's: mirrored back, turned, and put where its keypoints were seen."""
+        pose, shape = prediction.pose[k : k + 1], prediction.shape[k : k + 1]
+        mesh = self.hand_model(pose, shape)
+        flat = project_in_crop(mesh.keypoints, translation_from_weak(prediction.weak_camera[k : k + 1]))[0].cpu().numpy()
+        focal = torch.tensor([photo.focal_px], dtype=torch.float64)
+        height, width = photo.pixels.shape[:2]
+        principal = torch.tensor([width / 2, height / 2], dtype=torch.float64)
+        flip = torch.tensor([-1.0 if side == "left" else 1.0, 1.0, 1.0], dtype=torch.float64)
+        turn = turn_to_ray(torch.tensor(crop.centre), focal, principal) @ torch.from_numpy(crop.camera_rotation())
+        vertices, keypoints = ((x[0].cpu().double() * flip) @ turn.T for x in (mesh.vertices, mesh.keypoints))
+        target = torch.from_numpy(crop.to_photo(flat.astype(np.float64)))
+        translation = fit_translation(keypoints, target, focal, principal)
+        vertices, keypoints = vertices + translation, keypoints + translation
+        own_pose = (mirror_pose(pose[0]) if side == "left" else pose[0]).cpu().double()
+        own_pose = torch.cat([(turn @ own_pose[0])[None], own_pose[1:]])
+        faces = self.hand_model.faces.cpu().numpy()
+        joint_confidence = self.calibration(prediction.spread[k].cpu().numpy())
+        return Hand(
+            side=side,
+            box=found.box.astype(np.float32),
+            score=found.score,
+            vertices=vertices.numpy().astype(np.float32),
+            faces=faces[:, ::-1].copy() if side == "left" else faces,
+            joints=keypoints.numpy().astype(np.float32),
+            keypoints=project(keypoints, focal, principal).numpy().astype(np.float32),
+            pose=own_pose.numpy().astype(np.float32),
+            shape=shape[0].cpu().numpy(),
+            confidence=float(joint_confidence.mean()),
+            joint_confidence=joint_confidence,
+            focal_px=photo.focal_px,
+            details={
+                "keypoints_seen": np.c_[crop.to_photo(given[:, :2]), given[:, 2]],
+                "tokens": prediction.tokens[k].cpu().numpy(),
+                "token_confidence": prediction.token_confidence[k].cpu().numpy(),
+                "crop": crop,
+                "focal_source": photo.focal_source,
+            },
+        )
+
+
+def _known(keypoints: np.ndarray) -> np.ndarray:
+    """Keypoints for placing a crop: unknown ones sit on the mean of the known."""
+    known = keypoints[:, 2] > 0
+    return np.where(known[:, None], keypoints, keypoints[known].mean(0))
+
+
+def _box_around(points: np.ndarray) -> np.ndarray:
+    low, high = points.min(0), points.max(0)
+    return np.concatenate([low - 1, high + 1])
+
+
+def _checked_boxes(boxes: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
+    array = np.asarray(boxes, dtype=np.float64)
+    if array.size == 0:
+        return array.reshape(0, 4)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise InputError(f"boxes have shape {array.shape}; expected (N, 4): x1, y1, x2, y2 in pixels")
+    bad = np.flatnonzero(~(np.isfinite(array).all(1) & (array[:, 2:] > array[:, :2]).all(1)))
+    if bad.size:
+        raise InputError(
+            f"box {bad[0]} is {array[bad[0]].tolist()}, but x2 and y2 must exceed x1 and y1; "
+            "if these are x, y, width, height, add x and y to the last two"
+        )
+    return array
+
+
+def _checked_keypoints(keypoints: np.ndarray | None) -> np.ndarray | None:
+    if keypoints is None:
+        return None
+    array = np.asarray(keypoints, dtype=np.float64)
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim != 3 or array.shape[1] != 21 or array.shape[2] not in (2, 3):
+        raise InputError(f"keypoints have shape {np.shape(keypoints)}; expected (N, 21, 2) or (N, 21, 3)")
+    if array.shape[2] == 2:
+        array = np.concatenate([array, np.ones((*array.shape[:2], 1))], axis=2)
+    known = array[..., 2] > 0
+    if not np.isfinite(array[known]).all():
+        raise InputError("keypoints hold NaN or infinite values; give unknown ones confidence 0")
+    if (known.sum(1) < 3).any():
+        raise InputError(f"hand {int((known.sum(1) < 3).argmax())} has fewer than 3 known keypoints")
+    return np.nan_to_num(array)

@@ -1,0 +1,152 @@
+"""Pictures of the result: the photo, the hands drawn on it, and each hand from another side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from maskhand.records import Hand
+from maskhand.rendering.rasteriser import rasterise, vertex_normals
+
+SUPERSAMPLING = 2
+PANEL_PX = 720
+"""Larger photos are drawn at this height."""
+COLOURS = {"right": (94, 168, 255), "left": (255, 158, 84)}
+UNSURE = (232, 72, 85)
+PAPER, INK = (250, 249, 246), (43, 45, 49)
+
+
+def draw_result(image: np.ndarray, hands: Sequence[Hand]) -> np.ndarray:
+    """Photo, overlay and one 3/4 view per hand, side by side.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        hands: reconstructed from that image.
+
+    Returns:
+        uint8 RGB.
+
+    """
+    height, width = image.shape[:2]
+    scale = min(1.0, PANEL_PX / height, 1.6 * PANEL_PX / width)
+    scale = max(scale, min(240 / height, 480 / width)) if height < 240 else scale
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    photo = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    panels = [photo, draw_overlay(photo, hands, scale)]
+    columns = max(1, -(-len(hands) // 2)) if len(hands) > 1 else len(hands)
+    if hands:
+        side = size[1] if len(hands) == 1 else max(120, size[1] // 2)
+        views = [draw_view(hand, side) for hand in hands[:6]]
+        views += [np.full_like(views[0], PAPER)] * (-len(views) % columns)
+        rows = [np.hstack(views[k : k + columns]) for k in range(0, len(views), columns)]
+        block = np.vstack(rows)
+        panels.append(_padded(block, size[1]))
+    return np.hstack(panels)
+
+
+def draw_overlay(image: np.ndarray, hands: Sequence[Hand], scale: float = 1.0) -> np.ndarray:
+    """The hands drawn on the photo, far ones first, with side and confidence; `scale` is the picture's over the photo's size."""
+    canvas = image.copy()
+    height, width = image.shape[:2]
+    for hand in sorted(hands, key=lambda h: -float(h.vertices[:, 2].mean())):
+        focal, centre = hand.focal_px * scale, np.array([width, height]) / 2
+        colour, alpha = _render(hand, hand.vertices, focal, centre, (height, width))
+        canvas = (canvas * (1 - 0.92 * alpha) + 255 * colour * 0.92 * alpha).astype(np.uint8)
+    return _labelled(canvas, hands, scale)
+
+
+def draw_view(hand: Hand, size: int, *, yaw_deg: float = 55.0, pitch_deg: float = 15.0) -> np.ndarray:
+    """One hand alone, turned about its middle: what the photo does not show. (size, size, 3) uint8."""
+    middle = hand.vertices.mean(0)
+    yaw, pitch = np.deg2rad(yaw_deg if hand.side == "right" else -yaw_deg), np.deg2rad(pitch_deg)
+    about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
+    turned = (hand.vertices - middle) @ (about_x @ about_y).T
+    radius = float(np.linalg.norm(turned[:, :2], axis=1).max())
+    distance = 0.6
+    focal = 0.42 * size * distance / max(radius, 1e-6)
+    colour, alpha = _render(hand, turned + [0, 0, distance], focal, np.array([size / 2, size / 2]), (size, size))
+    shade = np.linspace(1.0, 0.93, size)[:, None, None]
+    paper = np.array(PAPER, float) * shade
+    picture = np.broadcast_to(paper, (size, size, 3)) * (1 - alpha) + 255 * colour * alpha
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+def hand_colours(hand: Hand) -> np.ndarray:
+    """(V, 3) in [0, 1]: the side's colour, turning red where the joint nearby is unsure."""
+    distance = np.linalg.norm(hand.vertices[:, None] - hand.joints[None], axis=-1)  # (V, 21)
+    weights = np.exp(-((distance / 0.012) ** 2)) + 1e-9
+    sure = (weights @ hand.joint_confidence) / weights.sum(1)
+    sure = sure.clip(0, 1)[:, None] ** 0.6
+    return (sure * np.array(COLOURS[hand.side]) + (1 - sure) * np.array(UNSURE)) / 255
+
+
+def _render(
+    hand: Hand, vertices: np.ndarray, focal: float, centre: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shaded colour and coverage of a hand, both in [0, 1], (H, W, 3) and (H, W, 1)."""
+    s = SUPERSAMPLING
+    flat = (focal * vertices[:, :2] / np.maximum(vertices[:, 2:], 1e-3) + centre) * s
+    points = np.c_[flat, vertices[:, 2]].astype(np.float32)
+    normals = vertex_normals(vertices.astype(np.float32), hand.faces.astype(np.int32))
+    values = np.concatenate([normals, hand_colours(hand)], axis=1)
+    height, width = size
+    colour, alpha = np.zeros((height, width, 3)), np.zeros((height, width, 1))
+    # Only the part of the picture that the hand covers is drawn.
+    low = np.floor(flat.min(0) / s).astype(int).clip(0, (width, height))
+    high = np.ceil(flat.max(0) / s + 1).astype(int).clip(0, (width, height))
+    if (high <= low).any():
+        return colour, alpha
+    points[:, :2] -= low * s
+    fragments = rasterise(points, hand.faces, values, ((high - low)[1] * s, (high - low)[0] * s))
+    covered = fragments.face >= 0
+    lit = np.zeros((*covered.shape, 3))
+    lit[covered] = _lit(fragments.values[covered])
+    target = tuple(int(v) for v in (high - low))
+    mask = cv2.resize(covered.astype(np.float32), target, interpolation=cv2.INTER_AREA)[..., None]
+    summed = cv2.resize(lit, target, interpolation=cv2.INTER_AREA)
+    part = (slice(low[1], high[1]), slice(low[0], high[0]))
+    colour[part] = summed / np.maximum(mask, 1e-6)
+    alpha[part] = mask
+    return colour, alpha
+
+
+def _lit(values: np.ndarray) -> np.ndarray:
+    """A soft key light from above left, a fill from the right, a little gloss."""
+    normals = values[:, :3] / np.maximum(np.linalg.norm(values[:, :3], axis=1, keepdims=True), 1e-6)
+    normals[:, 2] = np.where(normals[:, 2] > 0, -normals[:, 2], normals[:, 2])
+    key, fill = np.array([-0.45, -0.65, -0.61]), np.array([0.75, 0.1, -0.65])
+    diffuse = 0.62 * (normals @ key).clip(0) + 0.25 * (normals @ fill).clip(0) + 0.26 + 0.08 * (0.5 - 0.5 * normals[:, 1])
+    half = (key + [0, 0, -1]) / np.linalg.norm(key + [0, 0, -1])
+    gloss = 0.22 * (normals @ half).clip(0) ** 30
+    rim = 0.25 * (1 + normals[:, 2]).clip(0, 1) ** 3
+    return (values[:, 3:6] * diffuse[:, None] + (gloss - 0.5 * rim)[:, None]).clip(0, 1)
+
+
+def _labelled(image: np.ndarray, hands: Sequence[Hand], scale: float) -> np.ndarray:
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture, "RGBA")
+    size = max(12, round(min(image.shape[:2]) / 28))
+    font = ImageFont.load_default(size)
+    for hand in hands:
+        text = f"{hand.side} {100 * hand.confidence:.0f} %"
+        left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+        width, height = right - left, bottom - top
+        x = float(np.clip(hand.box[0] * scale, 2, max(2, image.shape[1] - width - size)))
+        y = float(np.clip(hand.box[1] * scale - height - size, 2, max(2, image.shape[0] - height - size)))
+        box = (x, y, x + width + 0.8 * size, y + height + 0.7 * size)
+        draw.rounded_rectangle(box, radius=0.35 * size, fill=(*INK, 210))
+        draw.rectangle((x, y + 0.2 * size, x + 0.16 * size, box[3] - 0.2 * size), fill=(*COLOURS[hand.side], 255))
+        draw.text((x + 0.45 * size - left, y + 0.3 * size - top), text, font=font, fill=(255, 255, 255, 255))
+    return np.asarray(picture)
+
+
+def _padded(block: np.ndarray, height: int) -> np.ndarray:
+    """The block cut or filled to a height."""
+    if len(block) >= height:
+        return block[:height]
+    fill = np.full((height - len(block), *block.shape[1:]), PAPER, np.uint8)
+    return np.vstack([block, fill])

@@ -1,0 +1,44 @@
+"""What a camera and a file format do to an image: blur, exposure, white balance, noise, resampling, JPEG."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+def degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A (H, W, 3) float32 sRGB image in [0, 1] to uint8, as a phone or webcam might have kept it."""
+    size = image.shape[0]
+    if rng.random() < 0.25:
+        image = _motion_blur(image, rng)
+    if rng.random() < 0.35:
+        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.8)))
+    if rng.random() < 0.3:  # a small hand in a large photo
+        small = int(size * rng.uniform(0.25, 0.8))
+        image = cv2.resize(
+            cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (size, size), interpolation=cv2.INTER_LINEAR
+        )
+    gain = np.float32(rng.normal(1, 0.06, 3) * rng.uniform(0.75, 1.2))
+    image = (image * gain).clip(0, 1) ** np.float32(rng.uniform(0.75, 1.35))
+    if rng.random() < 0.15:
+        image = np.repeat(image.mean(-1, keepdims=True), 3, axis=-1) * np.float32(rng.normal(1, 0.03, 3))
+    contrast = np.float32(rng.uniform(0.75, 1.15))
+    image = (image - np.float32(0.5)) * contrast + np.float32(0.5 + rng.normal(0, 0.04))
+    noise = np.float32(rng.uniform(0, 0.035) if rng.random() < 0.6 else 0)
+    if noise:
+        image = image + noise * rng.standard_normal((size, size, 1 if rng.random() < 0.5 else 3), np.float32)
+    out = (image * 255).clip(0, 255).astype(np.uint8)
+    if rng.random() < 0.6:
+        out = cv2.imdecode(cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))])[1], cv2.IMREAD_COLOR)
+    return out
+
+
+def _motion_blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    length = int(rng.integers(3, 10))
+    kernel = np.zeros((length, length), np.float32)
+    angle = rng.uniform(0, np.pi)
+    centre = (length - 1) / 2
+    end = (int(round(centre + np.cos(angle) * centre)), int(round(centre + np.sin(angle) * centre)))
+    start = (int(round(centre - np.cos(angle) * centre)), int(round(centre - np.sin(angle) * centre)))
+    cv2.line(kernel, start, end, 1.0)
+    return cv2.filter2D(image, -1, kernel / kernel.sum())

@@ -1,0 +1,236 @@
+"""Plausible hand poses from anatomy alone: 21 degrees of freedom, joint limits, couplings, no self-penetration.
+
+Ranges, couplings and correlations were measured on 55 recorded real poses; a third of the samples follows a Gaussian copula
+with those correlations, a third sets each finger to one of four states, a third is broad. (Source: this project's own
+measurement; published joint ranges agree with it.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from maskhand.geometry.rotations import matrix_from_axis_angle, random_rotations
+from maskhand.hand_model.layer import HandModel
+
+FINGERS = ("index", "middle", "little", "ring")  # the model's order; the thumb comes last
+DIP_PER_PIP = np.array([0.40, 0.57, 0.60, 0.65])
+
+# Degrees of freedom, in columns: 4 fingers x (MCP flexion, MCP abduction, PIP, DIP), then the thumb's five.
+MCP, ABDUCTION, PIP, DIP = (np.arange(4) * 4 + k for k in range(4))
+SWEEP, PALMAR, TWIST, THUMB_MCP, THUMB_IP = range(16, 21)
+
+MCP_RANGE, PIP_RANGE, DIP_RANGE = (-17.0, 96.0), (-2.0, 108.0), (-12.0, 80.0)
+THUMB_RANGE = {SWEEP: (-5.0, 46.0), PALMAR: (-5.0, 44.0), THUMB_MCP: (-9.0, 54.0), THUMB_IP: (-26.0, 60.0)}
+FINGER_STATES = np.array([(0.0, 4.0), (30.0, 35.0), (65.0, 70.0), (85.0, 98.0)])
+
+_MCP_CORRELATION = np.array([[1, 0.57, 0.29, 0.40], [0.57, 1, 0.60, 0.81], [0.29, 0.60, 1, 0.86], [0.40, 0.81, 0.86, 1]])
+_PIP_CORRELATION = np.array([[1, 0.47, 0.14, 0.30], [0.47, 1, 0.30, 0.41], [0.14, 0.30, 1, 0.60], [0.30, 0.41, 0.60, 1]])
+_MCP_PIP_CORRELATION = 0.73
+
+
+def _copula_factor() -> np.ndarray:
+    """Square root of the (8, 8) correlation of MCP and PIP flexions, made positive definite."""
+    cross = _MCP_PIP_CORRELATION * (_MCP_CORRELATION + _PIP_CORRELATION) / 2
+    full = np.block([[_MCP_CORRELATION, cross], [cross, _PIP_CORRELATION]])
+    values, vectors = np.linalg.eigh(full)
+    factor = vectors * np.sqrt(values.clip(1e-3))
+    return factor / np.linalg.norm(factor, axis=1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class JointAxes:
+    """Axes of the joints in the rest pose of one hand model, unit vectors in the model's frame."""
+
+    flexion: np.ndarray
+    """(15, 3), for joints 1-15."""
+    thumb_bone: np.ndarray
+    """(3,) from the thumb's CMC to its MCP."""
+
+    @classmethod
+    def of(cls, model: HandModel) -> JointAxes:
+        """Read off the rest pose: fingers point to -x, the palm faces -y, the thumb +z (MANO's convention)."""
+        joints = model.joint_template.numpy()
+        template, weights = model.template.numpy(), model.skin_weights.numpy()
+        up = np.array([0.0, 1.0, 0.0])
+        flexion = np.zeros((15, 3))
+        for finger in range(4):
+            first = 1 + 3 * finger
+            axis = np.cross(up, joints[first + 2] - joints[first])
+            flexion[3 * finger : 3 * finger + 3] = axis / np.linalg.norm(axis)
+        # The thumb's last bone is wider than thick: its width is the axis it bends about.
+        distal = template[weights[:, 15] > 0.9]
+        bone = template[model.tips[4]] - joints[15]
+        bone /= np.linalg.norm(bone)
+        flat = distal - distal.mean(0)
+        flat -= np.outer(flat @ bone, bone)
+        width = np.linalg.svd(flat, full_matrices=False)[2][0]
+        # Bending carries the tip towards the palm and the little finger: width x bone points to -y or -z.
+        towards = np.cross(width, bone)
+        width *= np.sign(towards @ np.array([0.0, -1.0, -1.0]))
+        flexion[12:15] = width
+        thumb = joints[14] - joints[13]
+        return cls(flexion, thumb / np.linalg.norm(thumb))
+
+
+def sample_angles(count: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` draws of the 21 joint angles [deg], before any rejection. (count, 21)"""
+    kind = rng.integers(0, 3, count)[:, None]
+    copula = _copula(count, rng)
+    states = _states(count, rng)
+    broad = _broad(count, rng)
+    flexions = np.where(kind == 0, copula, np.where(kind == 1, states, broad))  # (count, 8): MCP x 4, PIP x 4
+    angles = np.zeros((count, 21))
+    angles[:, MCP], angles[:, PIP] = flexions[:, :4], flexions[:, 4:]
+    dip = DIP_PER_PIP * angles[:, PIP] + rng.normal(0, 12.5, (count, 4))
+    angles[:, DIP] = np.clip(dip, DIP_RANGE[0], DIP_RANGE[1])
+    angles[:, ABDUCTION] = _abduction(angles[:, MCP], rng)
+    angles[:, 16:] = _thumb(count, rng)
+    return angles
+
+
+def _stretch(uniform: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map (0, 1) so that its 2.5 % and 97.5 % points fall on the measured range."""
+    return low + (high - low) * ((uniform - 0.025) / 0.95).clip(-0.06, 1.06)
+
+
+def _copula(count: int, rng: np.random.Generator) -> np.ndarray:
+    normal = rng.normal(size=(count, 8)) @ _copula_factor().T
+    uniform = 0.5 * (1 + np.tanh(0.7979 * normal * (1 + 0.0447 * normal**2)))  # the normal CDF, to 2e-4
+    return np.concatenate([_stretch(uniform[:, :4], *MCP_RANGE), _stretch(uniform[:, 4:], *PIP_RANGE)], axis=1)
+
+
+def _states(count: int, rng: np.random.Generator) -> np.ndarray:
+    state = rng.integers(0, 4, (count, 4))
+    repeats = rng.random((count, 3)) < 0.35  # neighbouring fingers often do the same
+    order = (0, 1, 3, 2)  # index, middle, ring, little: neighbours on the hand
+    for k in range(1, 4):
+        state[:, order[k]] = np.where(repeats[:, k - 1], state[:, order[k - 1]], state[:, order[k]])
+    mean = FINGER_STATES[state]  # (count, 4, 2)
+    drawn = mean + rng.normal(0, 1, mean.shape) * (7, 8)
+    return np.concatenate([drawn[..., 0], drawn[..., 1].clip(-8, 115)], axis=1)
+
+
+def _broad(count: int, rng: np.random.Generator) -> np.ndarray:
+    shared = rng.random((count, 1, 2))
+    own = rng.random((count, 4, 2))
+    uniform = 0.6 * shared + 0.4 * own
+    return np.concatenate([_stretch(uniform[..., 0], *MCP_RANGE), _stretch(uniform[..., 1], *PIP_RANGE)], axis=1)
+
+
+def _abduction(mcp: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Sideways angle, positive towards the thumb; freedom shrinks as the finger bends."""
+    count = len(mcp)
+    spread = rng.normal(0.15, 0.65, (count, 1)) * np.array([9.0, 2.0, -12.0, -6.0])  # fan of the whole hand
+    own = rng.normal(0, 1, (count, 4)) * np.array([9.0, 5.0, 8.0, 5.0]) - (4.0, 4.0, 5.0, 3.0)
+    wave = rng.normal(0, 4.0, (count, 1))
+    freedom = 1 - 0.75 * (mcp / 90).clip(0, 1)
+    return ((spread + own + wave) * freedom).clip(-40, 25)
+
+
+def _thumb(count: int, rng: np.random.Generator) -> np.ndarray:
+    thumb = np.zeros((count, 5))
+    uniform = rng.random((count, 2))
+    thumb[:, 0] = _stretch(uniform[:, 0], *THUMB_RANGE[SWEEP])
+    thumb[:, 1] = _stretch(uniform[:, 1], *THUMB_RANGE[PALMAR])
+    thumb[:, 2] = rng.normal(0, 9, count) - 0.18 * (thumb[:, 0] - 20) + 0.22 * (thumb[:, 1] - 20)
+    bend = rng.normal(size=(count, 2))
+    bend[:, 1] = 0.7 * bend[:, 0] + 0.714 * bend[:, 1]
+    uniform = 0.5 * (1 + np.tanh(0.7979 * bend * (1 + 0.0447 * bend**2)))
+    thumb[:, 3] = _stretch(uniform[:, 0], *THUMB_RANGE[THUMB_MCP])
+    thumb[:, 4] = _stretch(uniform[:, 1], *THUMB_RANGE[THUMB_IP])
+    return thumb
+
+
+def pose_from_angles(angles: Float[Tensor, "B 21"], axes: JointAxes) -> Float[Tensor, "B 16 3 3"]:
+    """Rotations of the 16 joints (the first is the identity) from joint angles [rad]. Differentiable."""
+
+    def turn(axis: np.ndarray, angle: Tensor) -> Tensor:
+        return matrix_from_axis_angle(angle[..., None] * angle.new_tensor(axis))
+
+    flexion, up = axes.flexion, np.array([0.0, 1.0, 0.0])
+    joints = [torch.eye(3, dtype=angles.dtype, device=angles.device).expand(len(angles), 3, 3)]
+    for finger in range(4):
+        mcp, abduction, pip, dip = angles[:, 4 * finger : 4 * finger + 4].unbind(1)
+        axis = flexion[3 * finger]
+        joints += [turn(up, abduction) @ turn(axis, mcp), turn(axis, pip), turn(axis, dip)]
+    sweep, palmar, twist, mcp, ip = angles[:, 16:].unbind(1)
+    bone = axes.thumb_bone
+    palmar_axis = np.cross(up, bone) / np.linalg.norm(np.cross(up, bone))
+    joints.append(turn(up, -sweep) @ turn(palmar_axis, palmar) @ turn(bone, twist))
+    joints += [turn(flexion[12], mcp), turn(flexion[12], ip)]
+    return torch.stack(joints, 1)
+
+
+# Capsules of the 15 finger bones: keypoint at either end, radius by the place in the finger [m].
+_BONES = np.array([(1 + 4 * f + k, 2 + 4 * f + k) for f in range(5) for k in range(3)])
+_RADII = np.tile((0.0085, 0.0078, 0.0070), 5)
+_PAIRS = np.array([(a, b) for a in range(15) for b in range(a + 1, 15) if a // 3 != b // 3 and not (a == 0 and b % 3 == 0)])
+_METACARPALS = np.array([(0, 5), (0, 9), (0, 13), (0, 17)])
+_PALM_PAIRS = np.array([(a, m) for a in range(15) if a % 3 == 2 or (a == 1) for m in range(4)])
+_ALLOWED_M = np.where(_PAIRS[:, 0] < 3, 0.009, 0.0065)
+"""Overlap that flesh absorbs, per pair; recorded poses fitted with this hand overlap more where the thumb touches."""
+_PALM_RADIUS_M, _PALM_ALLOWED_M = 0.008, 0.0085
+
+
+def penetrates(keypoints: Float[Tensor, "B 21 3"]) -> Tensor:
+    """Whether bones of different fingers, or a fingertip and the palm, overlap by more than flesh allows. (B,) bool"""
+    start, end = keypoints[:, _BONES[:, 0]], keypoints[:, _BONES[:, 1]]
+    radii = torch.as_tensor(_RADII, dtype=keypoints.dtype)
+    a, b = _PAIRS.T
+    gap = segment_distance(start[:, a], end[:, a], start[:, b], end[:, b])
+    crossing = (gap < radii[a] + radii[b] - torch.as_tensor(_ALLOWED_M, dtype=gap.dtype)).any(1)
+    finger, palm = _PALM_PAIRS.T
+    palm_start = keypoints[:, _METACARPALS[palm, 0]] * 0.7 + keypoints[:, _METACARPALS[palm, 1]] * 0.3
+    palm_end = keypoints[:, _METACARPALS[palm, 0]] * 0.15 + keypoints[:, _METACARPALS[palm, 1]] * 0.85
+    gap = segment_distance(start[:, finger], end[:, finger], palm_start, palm_end)
+    return crossing | (gap < radii[finger] + _PALM_RADIUS_M - _PALM_ALLOWED_M).any(1)
+
+
+def segment_distance(p1: Tensor, q1: Tensor, p2: Tensor, q2: Tensor) -> Tensor:
+    """Distance between segments p1-q1 and p2-q2 (Ericson, Real-Time Collision Detection, 5.1.9). (..., 3) -> (...)"""
+    d1, d2, r = q1 - p1, q2 - p2, p1 - p2
+    a, e, f = (d1 * d1).sum(-1), (d2 * d2).sum(-1), (d2 * r).sum(-1)
+    b, c = (d1 * d2).sum(-1), (d1 * r).sum(-1)
+    s = ((b * f - c * e) / (a * e - b * b).clamp(min=1e-12)).clamp(0, 1)
+    t = ((b * s + f) / e.clamp(min=1e-12)).clamp(0, 1)
+    s = ((b * t - c) / a.clamp(min=1e-12)).clamp(0, 1)
+    return (p1 + d1 * s[..., None] - p2 - d2 * t[..., None]).norm(dim=-1)
+
+
+class PosePrior:
+    """Draws poses without self-penetration, the wrist unturned."""
+
+    def __init__(self, model: HandModel) -> None:
+        self.model = model
+        self.axes = JointAxes.of(model)
+
+    @torch.no_grad()
+    def sample(self, count: int, rng: np.random.Generator) -> Float[Tensor, "count 16 3 3"]:
+        """`count` accepted poses; the first rotation is the identity."""
+        kept: list[Tensor] = []
+        missing = count
+        while missing > 0:
+            angles = torch.as_tensor(np.deg2rad(sample_angles(int(missing * 1.3) + 8, rng)), dtype=torch.float32)
+            pose = pose_from_angles(angles, self.axes)
+            keypoints = self.model.keypoints(pose, pose.new_zeros(len(pose), self.model.shape_count))
+            pose = pose[~penetrates(keypoints)][:missing]
+            kept.append(pose)
+            missing -= len(pose)
+        return torch.cat(kept)
+
+    def batches(self, size: int, seed: int, *, start: int = 0) -> Iterator[Float[Tensor, "size 16 3 3"]]:
+        """Endless batches with random global turns (Appendix B.1); batch k depends on (seed, k) alone."""
+        step = start
+        while True:
+            rng = np.random.default_rng((seed, step))
+            generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+            pose = self.sample(size, rng)
+            pose[:, 0] = random_rotations(size, generator)
+            yield pose
+            step += 1

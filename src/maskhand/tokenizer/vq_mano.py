@@ -1,0 +1,131 @@
+"""VQ-MANO: 16 joint rotations <-> a short sequence of discrete pose tokens (paper Section 3.1, Appendices B and C)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from maskhand.errors import ConfigError
+from maskhand.geometry.rotations import matrix_from_6d, six_from_matrix
+from maskhand.tokenizer.codebook import Codebook
+
+JOINTS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """How VQ-MANO spells a hand pose in discrete tokens."""
+
+    token_count: int = 64
+    """Tokens per pose [paper]; 16 times a power of two (Table 7: 16, 32, 64, 128)."""
+    codebook_size: int = 2048
+    """[paper] (Table 8: 1024, 2048, 4096)."""
+    code_dim: int = 256
+    """[paper] (Table 8: 128, 256)."""
+    width: int = 128
+    """Channels of the convolutions [ours; TokenHMR has 512]."""
+    depth: int = 3
+    """ResBlocks at the resolution of the joints [ours]."""
+    token_depth: int = 1
+    """ResBlocks at the resolution of the tokens [ours]."""
+    dilation_growth: int = 3
+    """Dilation of ResBlock k is this to the power k [sibling: TokenHMR]."""
+    ema_decay: float = 0.99
+    """[sibling: TokenHMR]."""
+    reset_below: float = 1.0
+    """Average count under which a code is reset [sibling: TokenHMR]."""
+
+    def __post_init__(self) -> None:
+        ratio = self.token_count / JOINTS
+        if ratio < 1 or ratio != int(ratio) or int(ratio) & (int(ratio) - 1):
+            raise ConfigError(f"tokenizer.token_count is {self.token_count}; it must be 16 times a power of two")
+        for name in ("codebook_size", "code_dim", "width", "depth"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"tokenizer.{name} is {getattr(self, name)}; it must be at least 1")
+
+    @property
+    def doublings(self) -> int:
+        return (self.token_count // JOINTS).bit_length() - 1
+
+
+class ResBlock(nn.Module):
+    """Two 1D convolutions with a skip connection."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.GELU(),
+            nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation),
+            nn.GELU(),
+            nn.Conv1d(width, width, 1),
+        )
+
+    def forward(self, x: Float[Tensor, "B C L"]) -> Float[Tensor, "B C L"]:
+        return x + self.body(x)
+
+
+class Upsample(nn.Module):
+    """Doubles the length: every place becomes two, each with weights of its own."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(width, 2 * width, 1)
+
+    def forward(self, x: Float[Tensor, "B C L"]) -> Float[Tensor, "B C L2"]:
+        return self.conv(torch.nn.functional.gelu(x)).unflatten(1, (-1, 2)).transpose(2, 3).flatten(2)
+
+
+class VqMano(nn.Module):
+    """Pose tokenizer: encoder, codebook, decoder."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+
+        def blocks(depth: int) -> list[nn.Module]:
+            return [ResBlock(width, config.dilation_growth**k) for k in range(depth)]
+
+        self.encoder = nn.Sequential(
+            nn.Conv1d(6, width, 3, padding=1),
+            *blocks(config.depth),
+            *[Upsample(width) for _ in range(config.doublings)],
+            *blocks(config.token_depth),
+            nn.Conv1d(width, config.code_dim, 1),
+        )
+        self.codebook = Codebook(config.codebook_size, config.code_dim, decay=config.ema_decay, reset_below=config.reset_below)
+        self.decoder = nn.Sequential(
+            nn.Conv1d(config.code_dim, width, 1),
+            *blocks(config.token_depth),
+            *[nn.Sequential(nn.GELU(), nn.Conv1d(width, width, 2, stride=2)) for _ in range(config.doublings)],
+            *blocks(config.depth),
+            nn.GELU(),
+            nn.Conv1d(width, 6, 3, padding=1),
+        )
+
+    def encode_continuous(self, pose: Float[Tensor, "B 16 3 3"]) -> Float[Tensor, "B L D"]:
+        """Encodings before quantisation."""
+        return self.encoder(six_from_matrix(pose).transpose(1, 2)).transpose(1, 2)
+
+    def encode(self, pose: Float[Tensor, "B 16 3 3"]) -> Int[Tensor, "B L"]:
+        """Tokens of a pose: 16 rotations against the parent, the first against the camera."""
+        return self.codebook.nearest(self.encode_continuous(pose))
+
+    def decode_embeddings(self, z: Float[Tensor, "B L D"]) -> Float[Tensor, "B 16 3 3"]:
+        """Pose from code vectors, or from a mixture of them (paper Section 3.3)."""
+        six = self.decoder(z.transpose(1, 2)).transpose(1, 2)
+        return matrix_from_6d(six + six.new_tensor([1.0, 0, 0, 0, 1, 0]))
+
+    def decode(self, tokens: Int[Tensor, "B L"]) -> Float[Tensor, "B 16 3 3"]:
+        """Pose from tokens."""
+        return self.decode_embeddings(self.codebook.codes[tokens])
+
+    def forward(self, pose: Float[Tensor, "B 16 3 3"]) -> tuple[Float[Tensor, "B 16 3 3"], Float[Tensor, ""], Int[Tensor, "B L"]]:
+        """Reconstructed pose, commitment loss ||z - sg[c]||^2, tokens."""
+        z = self.encode_continuous(pose)
+        quantised, tokens = self.codebook(z)
+        commitment = (z - self.codebook.codes[tokens].detach()).square().mean()
+        return self.decode_embeddings(quantised), commitment, tokens

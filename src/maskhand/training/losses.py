@@ -1,0 +1,54 @@
+"""Losses of stage 2 (paper Section 3.3): masked tokens, MANO parameters, 3D and 2D keypoints. What is not labelled weighs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """The paper's own weights were lost in its text; all of these are ours."""
+
+    mask: float = 0.25
+    """Cross-entropy of masked tokens."""
+    pose: float = 3.0
+    """L1 of rotation matrices."""
+    shape: float = 0.03
+    """L1 of shape coefficients."""
+    joints: float = 60.0
+    """L1 of wrist-relative keypoints [m]."""
+    image: float = 4.0
+    """L1 of projected keypoints, crop from -1 to 1."""
+    teacher: float = 20.0
+    """L1 of keypoints of unlabelled photos against the teacher's, after scaling [m]."""
+    teacher_image: float = 3.0
+    """L1 of projected keypoints of unlabelled photos."""
+    prior: float = 0.01
+    """Squared shape coefficients of unlabelled photos."""
+
+
+def weighted_mean(values: Float[Tensor, "B *n"], weights: Float[Tensor, " B"]) -> Float[Tensor, ""]:
+    """Mean over samples of the mean over everything else; samples of weight 0 do not count."""
+    per_sample = values.flatten(1).mean(1) if values.dim() > 1 else values
+    return (per_sample * weights).sum() / weights.sum().clamp(min=1e-6)
+
+
+def masked_cross_entropy(
+    logits: Float[Tensor, "B L K"], tokens: Int[Tensor, "B L"], mask: Bool[Tensor, "B L"], weights: Float[Tensor, " B"]
+) -> Float[Tensor, ""]:
+    """Negative log likelihood of the hidden tokens, mean over them."""
+    share = mask * weights[:, None]
+    losses = cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view_as(share)
+    return (losses * share).sum() / share.sum().clamp(min=1.0)
+
+
+def scaled_to(points: Float[Tensor, "B n 3"], target: Float[Tensor, "B n 3"]) -> Float[Tensor, "B n 3"]:
+    """Wrist-relative points scaled about the wrist to fit `target` best; the scale itself gets no gradient."""
+    with torch.no_grad():
+        scale = (points * target).sum((1, 2)) / points.square().sum((1, 2)).clamp(min=1e-9)
+    return points * scale[:, None, None]

@@ -1,0 +1,162 @@
+"""Stage 2: differential masked training of the transformer, the tokenizer frozen (paper Section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from maskhand.config import to_dict
+from maskhand.data.cached import CachedSamples, endless
+from maskhand.data.feature_cache import complete_shards
+from maskhand.evaluation.reconstruction import reconstruction_errors
+from maskhand.geometry.camera import project_in_crop, translation_from_weak
+from maskhand.hand_model.layer import HandModel
+from maskhand.model.config import ModelConfig
+from maskhand.model.maskhand import MaskHandModel
+from maskhand.model.unmasking import random_mask
+from maskhand.tokenizer.vq_mano import VqMano
+from maskhand.training.loop import Stage, TrainConfig
+from maskhand.training.losses import LossWeights, masked_cross_entropy, scaled_to, weighted_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskConfig:
+    """How tokens and keypoints are hidden in training."""
+
+    low: float = 0.0
+    high: float = 1.0
+    """tau ~ U(low, high) (Table 13; the paper's best is the full range)."""
+    wrong_tokens: float = 0.1
+    """Share of the visible tokens replaced by random ones [sibling: MoMask]."""
+    no_keypoints: float = 0.1
+    """Share of samples without any 2D keypoint [ours]."""
+    lost_keypoints: float = 0.08
+    """Share of single keypoints lost [ours]."""
+    keypoint_noise: float = 0.01
+    """Spread of noise on the keypoints, crop from -1 to 1 [ours]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What stage 2 trains on: shards of cached features, by folder."""
+
+    synthetic: str
+    photos: str | None = None
+    photo_share: float = 0.2
+    """Share of photos in a batch [ours]."""
+    evaluation: str | None = None
+    """Shards with truth that are only measured on."""
+    in_memory: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelTraining:
+    """Everything `maskhand train model` reads from its config file."""
+
+    train: TrainConfig
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    loss: LossWeights = LossWeights()
+    masking: MaskConfig = MaskConfig()
+    tokenizer: str = "embedded"
+    """Weights of stage 1: a file, or `embedded` for the shipped tokenizer."""
+
+
+class ModelObjective(nn.Module):
+    """The network with its loss."""
+
+    def __init__(self, config: ModelTraining, model: MaskHandModel, hand_model: HandModel) -> None:
+        super().__init__()
+        self.model, self.hand_model = model, hand_model
+        self.weights, self.masking = config.loss, config.masking
+
+    def train(self, mode: bool = True) -> ModelObjective:
+        super().train(mode)
+        self.model.tokenizer.eval()  # frozen: its codebook must not follow the data
+        return self
+
+    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        model, w = self.model, self.weights
+        labelled = batch["labelled"].float()
+        image = batch["image"] if "image" in batch else {1: batch["map32"], 2: batch["map16"]}
+        context = model.observe(image, self._disturbed(batch["points"]))
+        tokens = model.tokenizer.encode(batch["pose"])
+        length = tokens.shape[1]
+        mask = random_mask(len(tokens), length, low=self.masking.low, high=self.masking.high, device=tokens.device)
+        mask = mask | (labelled[:, None] == 0)  # a photo has no tokens to show
+        wrong = (torch.rand_like(mask, dtype=torch.float32) < self.masking.wrong_tokens) & ~mask
+        shown = torch.where(wrong, torch.randint_like(tokens, len(model.codes)), tokens)
+        logits = model.predict(context, shown, mask)
+
+        # Expectation in place of a choice: softmax(logits) @ codebook is differentiable.
+        mixture = logits.softmax(-1) @ model.codes
+        embedding = torch.where((mask | wrong)[..., None], mixture, model.codes[tokens])
+        pose = model.tokenizer.decode_embeddings(embedding)
+        keypoints = self.hand_model.keypoints(pose, context.shape)
+        translation = translation_from_weak(context.weak_camera)
+        flat = project_in_crop(keypoints, translation)
+        off_image = (flat - batch["keypoints_2d"]).abs()
+
+        terms = {
+            "mask": masked_cross_entropy(logits, tokens, mask, labelled),
+            "pose": weighted_mean((pose - batch["pose"]).abs(), labelled),
+            "shape": weighted_mean((context.shape - batch["shape"]).abs(), labelled),
+            "joints": weighted_mean((keypoints - batch["keypoints_3d"]).abs(), labelled),
+            "image": weighted_mean(off_image, labelled),
+        }
+        if bool((labelled == 0).any()):
+            photo = 1 - labelled
+            off_teacher = (scaled_to(keypoints, batch["keypoints_3d"]) - batch["keypoints_3d"]).abs()
+            terms["teacher"] = weighted_mean(off_teacher, photo)
+            terms["teacher_image"] = weighted_mean(off_image, photo)
+            terms["prior"] = weighted_mean(context.shape.square(), photo)
+        loss = sum(getattr(w, name) * term for name, term in terms.items())
+        shown_terms = {"loss": loss.detach(), "ce": terms["mask"].detach(), "joints_mm": 1000 * terms["joints"].detach()}  # type: ignore[union-attr]
+        shown_terms |= {"image": terms["image"].detach()}
+        if "teacher" in terms:
+            shown_terms["teacher_mm"] = 1000 * terms["teacher"].detach()
+        return loss, shown_terms  # type: ignore[return-value]
+
+    def _disturbed(self, points: Tensor) -> Tensor:
+        """Keypoints with a little noise, some lost, sometimes all."""
+        places = points[..., :2] + self.masking.keypoint_noise * torch.randn_like(points[..., :2])
+        lost = torch.rand_like(points[..., 2]) < self.masking.lost_keypoints
+        lost = lost | (torch.rand(len(points), 1, device=points.device) < self.masking.no_keypoints)
+        return torch.cat([places, (points[..., 2] * ~lost)[..., None]], dim=-1)
+
+
+class ModelStage(Stage):
+    """Stage 2 on cached features."""
+
+    def __init__(self, config: ModelTraining, tokenizer: VqMano, hand_model: HandModel) -> None:
+        self.config, self.hand_model = config, hand_model
+        self.module = ModelObjective(config, MaskHandModel(config.model, tokenizer, hand_model.shape_count), hand_model)
+        data = config.data
+        self.tables = [CachedSamples(complete_shards(data.synthetic), in_memory=data.in_memory)]
+        self.shares = [1.0]
+        if data.photos:
+            self.tables.append(CachedSamples(complete_shards(data.photos), in_memory=data.in_memory))
+            self.shares = [1 - data.photo_share, data.photo_share]
+        self.held_out = CachedSamples(complete_shards(data.evaluation)) if data.evaluation else None
+
+    def batches(self, start: int) -> Iterator[dict[str, Tensor]]:
+        return endless(self.tables, self.shares, self.config.train.batch_size, self.config.train.seed, start)
+
+    def evaluate(self, module: nn.Module) -> dict[str, float]:
+        if self.held_out is None:
+            return {}
+        return reconstruction_errors(module.model, self.hand_model, self.held_out, steps=3, limit=1000)  # type: ignore[arg-type]
+
+    def weights(self, module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return shipped_weights(module.model)  # type: ignore[arg-type]
+
+
+def shipped_weights(model: MaskHandModel) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and config of a model file: the tokenizer inside, a frozen backbone outside (it is the landmark network's)."""
+    skip = "encoder.backbone." if model.config.encoder.frozen else "\0"
+    tensors = {key: value for key, value in model.state_dict().items() if not key.startswith(skip)}
+    return tensors, {"model": to_dict(model.config), "tokenizer": to_dict(model.tokenizer.config)}
