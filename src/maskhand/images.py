@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,15 +82,12 @@ def _from_pil(image: Image.Image, name: str) -> tuple[np.ndarray, float | None]:
     if image.width * image.height > MAX_PIXELS:
         raise InputError(f"{name} has {image.width} x {image.height} pixels; at most {MAX_PIXELS // 1_000_000} million work")
     exif_mm = None
-    try:
+    # A broken EXIF block is no reason to refuse the photo.
+    with contextlib.suppress(TypeError, ValueError, ZeroDivisionError, OSError, SyntaxError):
         value = float(image.getexif().get_ifd(_EXIF_IFD).get(_FOCAL_35MM_TAG, 0))
         exif_mm = value if math.isfinite(value) and 5 <= value <= 2000 else None
-    except (TypeError, ValueError, ZeroDivisionError, OSError, SyntaxError):
-        pass  # a broken EXIF block is no reason to refuse the photo
-    try:
+    with contextlib.suppress(TypeError, ValueError, OSError, SyntaxError):
         image = ImageOps.exif_transpose(image)
-    except (TypeError, ValueError, OSError, SyntaxError):
-        pass
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _from_array(_deep_grey(np.asarray(image))), exif_mm
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -109,7 +107,7 @@ def _deep_grey(values: np.ndarray) -> np.ndarray:
 def _from_array(array: np.ndarray) -> np.ndarray:
     if array.dtype != np.uint8:
         raise InputError(
-            f"the image array has type {array.dtype}; expected uint8 in 0-255: convert with (a * 255).astype('uint8') if it is in 0-1"
+            f"the image array has type {array.dtype}; expected uint8; if it is in 0-1, convert with (a * 255).astype('uint8')"
         )
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)

@@ -30,7 +30,7 @@ def synthetic(
     from maskhand.hand_model.layer import HandModel
     from maskhand.synthesis.scenes import SceneConfig, SceneGenerator
 
-    tiles = []
+    tiles: list[np.ndarray] = []
     for sample in SceneGenerator(HandModel(free_hand_data()), SceneConfig(), seed).samples(0, count):
         tile = sample.image.copy()
         if keypoints and len(tiles) % 2:

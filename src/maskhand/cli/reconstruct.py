@@ -12,6 +12,7 @@ from maskhand.errors import InputError
 
 if TYPE_CHECKING:
     from maskhand.predictor import Predictor
+    from maskhand.records import Side
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
 
@@ -49,8 +50,8 @@ def reconstruct(
 ) -> None:
     """Reconstruct the hands of photos.
 
-    For each photo NAME the folder gets NAME.png (photo, overlay, another view), NAME.json (joints, pose, confidence; docs/output.md)
-    and NAME_0.glb, NAME_1.glb, ... A photo that cannot be read is reported at the end and stops nothing else.
+    For each photo NAME the folder gets NAME.png (photo, overlay, another view), NAME.json (joints, pose, confidence) and
+    NAME_0.glb, NAME_1.glb, ... A photo that cannot be read is reported at the end and stops nothing else.
 
     Examples:
         maskhand reconstruct holiday.jpg -o out
@@ -98,8 +99,8 @@ def reconstruct(
     console.print(f"{hands_total} hand{'s' * (hands_total != 1)} in {done} photo{'s' * (done != 1)} -> {out}")
     if empty:
         console.print(f"no hand found in {len(empty)}: {', '.join(p.name for p in empty[:5])}{' ...' * (len(empty) > 5)}")
-    for path, error in failed:
-        console.print(f"[red]skipped[/red] {path}: {error}", highlight=False, soft_wrap=True)
+    for path, why in failed:
+        console.print(f"[red]skipped[/red] {path}: {why}", highlight=False, soft_wrap=True)
     if failed:
         raise typer.Exit(1)
 
@@ -121,12 +122,14 @@ def reconstruct_one(
 
     import cv2
 
-    from maskhand.export.record import result_record
+    from maskhand.cli.record import result_record
     from maskhand.images import read_photo
     from maskhand.rendering.overlay import draw_result
 
     photo = read_photo(path, focal_px=focal)
-    known = None if side is SideChoice.auto else side.value
+    known: Side | None = None
+    if side is not SideChoice.auto:
+        known = "left" if side is SideChoice.left else "right"
     if boxes is None:
         hands = predictor.from_photo(photo, steps=steps, side=known)
     else:

@@ -37,18 +37,24 @@ TRUTH = {
 
 
 class TrunkReader:
-    """Runs the frozen landmark network over crops, in batches."""
+    """Runs the frozen landmark network over crops, in batches.
 
-    def __init__(self, network: LandmarkNetwork | None = None, *, batch: int = 16, device: str = "cpu") -> None:
+    `half` runs it in bfloat16: twice as fast on a recent CPU, landmarks off by about a third of a pixel of 224.
+    """
+
+    def __init__(
+        self, network: LandmarkNetwork | None = None, *, batch: int = 16, device: str = "cpu", half: bool = False
+    ) -> None:
         self.network = (network or shared_landmark_network()).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.batch, self.device = batch, device
+        self.batch, self.device, self.half = batch, device, half
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Rows of map16, map32, points and world for (B, 224, 224, 3) uint8 crops."""
         x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255
-        maps, pooled = self.network.trunk(x.contiguous(memory_format=torch.channels_last))
-        read = self.network.read(pooled)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
+            maps, pooled = self.network.trunk(x.contiguous(memory_format=torch.channels_last))
+        read = self.network.read(pooled.float())
         points = torch.cat([read.points[..., :2] * 2 - 1, read.presence[:, None, None].expand(-1, 21, 1)], dim=-1)
         world = read.world - read.world[:, :1]
         rows = {"map16": maps[16].half(), "map32": maps[32].half(), "points": points, "world": world}
@@ -127,7 +133,7 @@ def photo_truth(keypoints_2d: np.ndarray, keypoints_3d: np.ndarray) -> dict[str,
     }
 
 
-def cache_synthetic(root: str | Path, *, seed: int, shard: int, rows: int, config: Any) -> int:
+def cache_synthetic(root: str | Path, *, seed: int, shard: int, rows: int, config: Any, half: bool = False) -> int:
     """Write shard number `shard` of a seed, unless it is there. Runs in a worker process of its own."""
     from maskhand.hand_model.free_hand import free_hand_data
     from maskhand.hand_model.layer import HandModel
@@ -140,12 +146,12 @@ def cache_synthetic(root: str | Path, *, seed: int, shard: int, rows: int, confi
     torch.set_num_threads(1)
     generator = SceneGenerator(HandModel(free_hand_data()), config, seed)
     samples = generator.samples(shard * rows, (shard + 1) * rows)
-    meta = {"source": "synthetic", "seed": seed, "start": shard * rows, "hand_model": "maskhand-free"}
-    return write_shard(folder, synthetic_truths(samples), TrunkReader(), meta)
+    meta = {"source": "synthetic", "seed": seed, "start": shard * rows, "hand_model": "maskhand-free", "half": half}
+    return write_shard(folder, synthetic_truths(samples), TrunkReader(half=half), meta)
 
 
 def cache_shards(
-    root: str | Path, *, seed: int, shards: Iterable[int], rows: int, config: Any, workers: int, label: str = "synthetic images"
+    root: str | Path, *, seed: int, shards: Iterable[int], rows: int, config: Any, workers: int, half: bool = False
 ) -> None:
     """Write the shards that are missing, in worker processes, with a progress bar."""
     from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -161,7 +167,7 @@ def cache_shards(
         Progress(console=Console(stderr=True), transient=True) as bar,
         ProcessPoolExecutor(max_workers=max(1, workers), mp_context=get_context("spawn")) as pool,
     ):
-        task = bar.add_task(label, total=len(missing) * rows)
-        jobs = [pool.submit(cache_synthetic, str(root), seed=seed, shard=s, rows=rows, config=config) for s in missing]
+        task = bar.add_task("synthetic images", total=len(missing) * rows)
+        jobs = [pool.submit(cache_synthetic, str(root), seed=seed, shard=s, rows=rows, config=config, half=half) for s in missing]
         for job in as_completed(jobs):
             bar.advance(task, job.result())

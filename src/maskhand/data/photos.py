@@ -73,7 +73,7 @@ def teach(finder: HandFinder, image: np.ndarray, hand: DetectedHand, rng: np.ran
     """The landmark network's mean answer over shaken crops: (21, 2) [px] and (21, 3) [m] in the photo's axes."""
     crops = [shaken(crop_around(hand.keypoints, mirrored=hand.side == "left"), rng) for _ in range(looks)]
     answers = finder.read(image, crops)
-    return np.mean([a.keypoints[:, :2] for a in answers], 0), np.mean([a.world for a in answers], 0)
+    return np.mean([a.keypoints[:, :2] for a in answers], 0), np.mean([a.world for a in answers if a.world is not None], 0)
 
 
 def shaken(crop: Crop, rng: np.random.Generator, amount: float = 1.0) -> Crop:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ PRESENCE_THRESHOLD = 0.5
 DUPLICATE_IOU = 0.55
 
 
+@runtime_checkable
 class HandProvider(Protocol):
     """Finds hands with 21 keypoints each, in a photo or in given boxes."""
 

@@ -63,7 +63,7 @@ class InvertedResidual(nn.Module):
         self.expand = SameConv(inputs, expanded, 1)
         self.depthwise = SameConv(expanded, expanded, kernel, stride, depthwise=True)
         self.project = SameConv(expanded, outputs, 1)
-        self.skip = stride == 1 and inputs == outputs
+        self.stride, self.skip = stride, stride == 1 and inputs == outputs
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
         y = self.project(relu6(self.depthwise(relu6(self.expand(x)))))
@@ -92,7 +92,7 @@ class LandmarkTrunk(nn.Module):
         maps: dict[int, Tensor] = {}
         stride = 2
         for block in self.blocks:
-            stride *= block.depthwise.stride[0]  # type: ignore[union-attr, index, operator]
+            stride *= block.stride  # type: ignore[operator, assignment]
             x = block(x)
             maps[stride] = x  # the last map of each stride stays
         return maps, self.pool(x)

@@ -1,4 +1,4 @@
-"""The square that the network sees: where it lies in the photo, how pixels get in and points get out. Only here hands are mirrored."""
+"""The square that the network sees: where it lies, how pixels get in and points get out. Only here hands are mirrored."""
 
 from __future__ import annotations
 

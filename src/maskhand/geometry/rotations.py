@@ -34,27 +34,28 @@ def matrix_from_axis_angle(vector: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3
 
 
 def axis_angle_from_matrix(matrix: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 3"]:
-    """Axis times angle [rad], the angle in [0, pi]."""
-    trace = matrix.diagonal(dim1=-2, dim2=-1).sum(-1)
-    vector = torch.stack(
+    """Axis times angle [rad], the angle in [0, pi]; through the unit quaternion, which is exact at every angle."""
+    m = matrix
+    xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
+    wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
+    xy, xz, yz = m[..., 0, 1] + m[..., 1, 0], m[..., 0, 2] + m[..., 2, 0], m[..., 1, 2] + m[..., 2, 1]
+    # Four times the outer product of the quaternion with itself: its longest row is the quaternion, scaled.
+    rows = torch.stack(
         [
-            matrix[..., 2, 1] - matrix[..., 1, 2],
-            matrix[..., 0, 2] - matrix[..., 2, 0],
-            matrix[..., 1, 0] - matrix[..., 0, 1],
+            torch.stack([1 + xx + yy + zz, wx, wy, wz], -1),
+            torch.stack([wx, 1 + xx - yy - zz, xy, xz], -1),
+            torch.stack([wy, xy, 1 - xx + yy - zz, yz], -1),
+            torch.stack([wz, xz, yz, 1 - xx - yy + zz], -1),
         ],
-        dim=-1,
+        dim=-2,
     )
-    angle = torch.atan2(vector.norm(dim=-1), trace - 1)
-    # Near pi the difference vector vanishes; the axis is then read off the symmetric part (R + I) / 2 = a a^T.
-    symmetric = (matrix + torch.eye(3, dtype=matrix.dtype, device=matrix.device)) / 2
-    column = symmetric.diagonal(dim1=-2, dim2=-1).argmax(-1)
-    axis_pi = torch.take_along_dim(symmetric, column[..., None, None], dim=-1)[..., 0]
-    axis_pi = torch.nn.functional.normalize(axis_pi, dim=-1)
-    sign = torch.where((axis_pi * vector).sum(-1, keepdim=True) < 0, -1.0, 1.0)
-    near_pi = (trace < -0.999)[..., None]
-    small = (angle < 1e-4)[..., None]
-    scale = torch.where(small, torch.full_like(vector, 0.5), (angle / angle.sin().clamp(min=1e-12))[..., None] / 2)
-    return torch.where(near_pi, sign * axis_pi * angle[..., None], vector * scale)
+    longest = rows.diagonal(dim1=-2, dim2=-1).argmax(-1)[..., None, None]
+    quaternion = torch.nn.functional.normalize(torch.take_along_dim(rows, longest, dim=-2)[..., 0, :], dim=-1)
+    quaternion = torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+    sine = quaternion[..., 1:].norm(dim=-1, keepdim=True)
+    angle = 2 * torch.atan2(sine, quaternion[..., :1])
+    small = sine < 1e-7
+    return quaternion[..., 1:] * torch.where(small, torch.full_like(sine, 2.0), angle / sine.clamp(min=1e-12))
 
 
 def skew_matrix(vector: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:

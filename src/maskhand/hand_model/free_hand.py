@@ -39,7 +39,7 @@ def load_npz(path: str | Path, *, name: str | None = None) -> HandModelData:
                 skin_weights=arrays["weights"],
                 faces=arrays["faces"],
                 tips=arrays["tips"],
-                pose_basis=arrays["posedirs"] if "posedirs" in arrays else None,
+                pose_basis=arrays.get("posedirs"),
             )
     except FileNotFoundError:
         raise AssetError(f"hand model {path} does not exist") from None

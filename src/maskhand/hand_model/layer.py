@@ -66,7 +66,17 @@ class HandMesh:
 
 
 class HandModel(nn.Module):
-    """Skins the hand. Right hands; a left hand is its mirror image (`mirror_hand`)."""
+    """Skins the hand. Right hands; a left hand is its mirror image (`mirror_pose`, `mirror_points`)."""
+
+    template: Tensor
+    shape_basis: Tensor
+    skin_weights: Tensor
+    faces: Tensor
+    tips: Tensor
+    joint_regressor: Tensor
+    joint_template: Tensor
+    joint_basis: Tensor
+    pose_basis: Tensor | None
 
     def __init__(self, data: HandModelData) -> None:
         super().__init__()
@@ -84,7 +94,6 @@ class HandModel(nn.Module):
         buffer("joint_regressor", data.joint_regressor)
         buffer("joint_template", data.joint_regressor @ data.template)
         buffer("joint_basis", np.einsum("jv,vcs->jcs", data.joint_regressor, data.shape_basis))
-        self.pose_basis: Tensor | None
         if data.pose_basis is None:
             self.pose_basis = None
         else:
@@ -116,7 +125,7 @@ class HandModel(nn.Module):
         joints = self.joint_template + torch.einsum("jcs,bs->bjc", self.joint_basis, shape)  # (B, 16, 3)
         rotations, translations = self._chain(pose, joints)
         wanted = self.tips if vertex_subset is None else torch.cat([vertex_subset, self.tips])
-        select = slice(None) if vertex_subset is None else wanted
+        select: slice | Tensor = slice(None) if vertex_subset is None else wanted
         rest = self.template[select] + torch.einsum("vcs,bs->bvc", self.shape_basis[select], shape)
         if self.pose_basis is not None:
             identity = torch.eye(3, dtype=pose.dtype, device=pose.device)

@@ -28,7 +28,7 @@ class DeformableAttention(nn.Module):
         nn.init.zeros_(self.weights.weight)
         nn.init.zeros_(self.weights.bias)
 
-    def project(self, pyramid: list[Float[Tensor, "B D h w"]]) -> list[Float[Tensor, "Bh d h w"]]:
+    def project(self, pyramid: list[Float[Tensor, "B D _ _"]]) -> list[Float[Tensor, "Bh d _ _"]]:
         """Values of every level, split by head. Independent of the queries: computed once for all rounds."""
         values = []
         for level in pyramid:
@@ -42,7 +42,7 @@ class DeformableAttention(nn.Module):
         self,
         query: Float[Tensor, "B n D"],
         reference: Float[Tensor, "B n 2"],
-        values: list[Float[Tensor, "Bh d h w"]],
+        values: list[Float[Tensor, "Bh d _ _"]],
     ) -> Float[Tensor, "B n D"]:
         """reference: x, y in [-1, 1]; offsets are in the same unit."""
         batch, count = query.shape[:2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ Maps = dict[int, Tensor]
 """Feature maps by scale: 1 is the base, 2 has twice its resolution."""
 
 
+@runtime_checkable
 class Backbone(Protocol):
     """Image to maps; `channels` by scale. Frozen parts may be skipped with `finish` on cached maps."""
 
@@ -99,7 +100,7 @@ class Pyramid(nn.Module):
                 self.laterals[str(scale)] = nn.Sequential(nn.Conv2d(channels[scale], width, 1), nn.GroupNorm(1, width))
             scale *= 2
 
-    def forward(self, maps: Maps) -> list[Float[Tensor, "B D h w"]]:
+    def forward(self, maps: Maps) -> list[Float[Tensor, "B D _ _"]]:
         """Fine to coarse; the last one is always the base map."""
         x = self.project(maps[1])
         levels = {1: x}
@@ -122,12 +123,12 @@ class Encoder(nn.Module):
         if config.frozen:
             self.backbone.requires_grad_(False)
 
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B D h w"]]:
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B D _ _"]]:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             maps = self.backbone(image)
         return self.pyramid(maps)
 
-    def from_maps(self, maps: Maps) -> list[Float[Tensor, "B D h w"]]:
+    def from_maps(self, maps: Maps) -> list[Float[Tensor, "B D _ _"]]:
         """The pyramid from cached backbone maps (before `finish`)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             finished = self.backbone.finish(maps)

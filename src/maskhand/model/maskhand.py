@@ -50,15 +50,15 @@ class MaskHandModel(nn.Module):
             self.encoder.backbone.trunk.load_state_dict(shared_landmark_network().trunk.state_dict())
         rows, columns = self.encoder.backbone.base
         self.coarse_head = CoarseHead(config, rows * columns, shape_count)
-        self.pose_graph = PoseGraph(config) if config.pose_context else None
+        # Without refinement the 2D pose still says where each token looks first.
+        self.pose_graph = PoseGraph(config) if config.pose_context and config.refinement_blocks else None
         self.embed = nn.Linear(code_dim, config.width)
         self.mask_token = nn.Parameter(0.02 * torch.randn(config.width))
         self.place = nn.Parameter(0.02 * torch.randn(length, config.width))
         self.reference = nn.Parameter(torch.zeros(length, 2))
         self.refinement = Refinement(config, length)
-        self.synthesizer = Synthesizer(
-            config, len(config.encoder.scales if 1 in config.encoder.scales else (1, *config.encoder.scales)), code_dim
-        )
+        levels = len({1, *config.encoder.scales})
+        self.synthesizer = Synthesizer(config, levels, code_dim)
         self.token_keypoint: Tensor
         self.register_buffer("token_keypoint", token_keypoints(length, _JOINT_TO_KEYPOINT), persistent=False)
 
@@ -77,9 +77,8 @@ class MaskHandModel(nn.Module):
         pyramid = self.encoder.from_maps(image) if isinstance(image, dict) else self.encoder(image)
         shape, weak_camera = self.coarse_head(pyramid[-1])
         reference = self.reference.expand(len(keypoints), -1, -1)
-        pose_context = None
-        if self.pose_graph is not None:
-            pose_context = self.pose_graph(keypoints)
+        pose_context = None if self.pose_graph is None else self.pose_graph(keypoints)
+        if self.config.pose_context:
             own = keypoints[:, self.token_keypoint]  # (B, L, 3)
             reference = torch.where(own[..., 2:] > 0, own[..., :2].clamp(-1.5, 1.5), 0.0) + reference
         return Context(self.synthesizer.prepare(pyramid), pose_context, reference, shape, weak_camera)

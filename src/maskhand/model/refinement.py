@@ -81,7 +81,7 @@ class Refinement(nn.Module):
 
     def __init__(self, config: ModelConfig, token_count: int) -> None:
         super().__init__()
-        nodes = token_count + (21 if config.pose_context else 0)
+        nodes = token_count + (21 if config.pose_context and config.refinement_blocks else 0)
         self.blocks = nn.ModuleList(GraphTransformerBlock(config, nodes) for _ in range(config.refinement_blocks))
 
     def forward(self, tokens: Float[Tensor, "B L D"], pose_context: Float[Tensor, "B 21 D"] | None) -> Float[Tensor, "B L D"]:

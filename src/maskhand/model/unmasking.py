@@ -67,7 +67,6 @@ def unmask(
     tokens = torch.zeros(batch, length, dtype=torch.long, device=codes.device)
     mask = torch.ones(batch, length, dtype=torch.bool, device=codes.device)
     confidence = torch.zeros(batch, length, device=codes.device)
-    embedding = torch.zeros(batch, length, codes.shape[1], device=codes.device)
     kept = torch.zeros(batch, length, len(codes), device=codes.device)
     counts = []
     for round_index in range(1, steps + 1):
@@ -82,10 +81,9 @@ def unmask(
         accept = mask & (ranking >= still)
         tokens = torch.where(accept, proposed, tokens)
         confidence = torch.where(accept, sure, confidence)
-        embedding = torch.where(accept[..., None], probabilities @ codes, embedding)
         kept = torch.where(accept[..., None], probabilities, kept)
         mask = mask & ~accept
-    return Unmasked(tokens, confidence, embedding, kept, tuple(counts))
+    return Unmasked(tokens, confidence, kept @ codes, kept, tuple(counts))
 
 
 def _choose(

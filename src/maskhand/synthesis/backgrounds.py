@@ -89,7 +89,7 @@ def _photo_crop(photo: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
     crop = cv2.resize(
         photo[y : y + side, x : x + side], (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
     )
-    crop = np.rot90(crop, rng.integers(4))
+    crop = np.rot90(crop, int(rng.integers(4)))
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
     crop = crop.astype(np.float32) / 255

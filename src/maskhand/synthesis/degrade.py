@@ -29,7 +29,9 @@ def degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         image = image + noise * rng.standard_normal((size, size, 1 if rng.random() < 0.5 else 3), np.float32)
     out = (image * 255).clip(0, 255).astype(np.uint8)
     if rng.random() < 0.6:
-        out = cv2.imdecode(cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))])[1], cv2.IMREAD_COLOR)
+        quality = int(rng.integers(25, 95))
+        stored = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        return np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR), np.uint8)
     return out
 
 

@@ -153,7 +153,7 @@ class SceneGenerator:
             parts.append(self._object(keypoints[0] + wrist, turn, rng))
         if rng.random() < self.config.other_hand_share:
             shift = rng.normal(size=3) * (0.07, 0.07, 0.05)
-            shift *= max(1.0, 0.085 / np.linalg.norm(shift))
+            shift *= max(1.0, 0.085 / float(np.linalg.norm(shift)))
             other = vertices[1] * np.array([-1, 1, 1]) + wrist + shift  # a left hand, in front or behind
             parts.append(Part(other, self.open_faces[:, ::-1], skin_colours(self.regions, rng, tone=tone), self.rest))
         return parts
@@ -202,8 +202,8 @@ class SceneGenerator:
         flat = (focal * vertices[:, :2] / vertices[:, 2:].clip(1e-3) - centre) * (2 / side)
         pixels = np.concatenate([(flat + 1) / 2 * canvas, vertices[:, 2:]], axis=1).astype(np.float32)
         fragments = rasterise(pixels, faces, values, (canvas, canvas))
-        image = background(self.config.size, rng, self.config.backgrounds) ** np.float32(2.2)
-        image = cv2.resize(image, (canvas, canvas), interpolation=cv2.INTER_LINEAR)
+        behind = background(self.config.size, rng, self.config.backgrounds) ** np.float32(2.2)
+        image = cv2.resize(behind, (canvas, canvas), interpolation=cv2.INTER_LINEAR)
         shade(
             fragments.face, fragments.values, self.volume, light.direction, light.colour, light.sky, light.ground,
             np.float32(light.wrap), np.float32(rng.uniform(0, 0.35)), np.float32(rng.uniform(0, 0.35)), image,

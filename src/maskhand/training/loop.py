@@ -34,7 +34,7 @@ class TrainConfig:
     final_rate: float = 0.02
     """Learning rate at the end, as a share of the first one (cosine decay)."""
     warmup_steps: int = 200
-    betas: tuple[float, ...] = (0.9, 0.99)
+    betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     ema_decay: float = 0.0
@@ -101,7 +101,7 @@ def fit(
     fabric.launch()
     optimizer = torch.optim.AdamW(
         stage.parameter_groups(config.learning_rate),
-        betas=config.betas[:2],
+        betas=config.betas,
         weight_decay=config.weight_decay,  # type: ignore[arg-type]
     )
     initial = [group["lr"] for group in optimizer.param_groups]

@@ -1,4 +1,4 @@
-"""Losses of stage 2 (paper Section 3.3): masked tokens, MANO parameters, 3D and 2D keypoints. What is not labelled weighs nothing."""
+"""Losses of stage 2 (paper Section 3.3): masked tokens, MANO parameters, 3D and 2D keypoints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +38,11 @@ def weighted_mean(values: Float[Tensor, "B *n"], weights: Float[Tensor, " B"]) -
 
 
 def masked_cross_entropy(
-    logits: Float[Tensor, "B L K"], tokens: Int[Tensor, "B L"], mask: Bool[Tensor, "B L"], weights: Float[Tensor, " B"]
+    log_probabilities: Float[Tensor, "B L K"], tokens: Int[Tensor, "B L"], mask: Bool[Tensor, "B L"], weights: Float[Tensor, " B"]
 ) -> Float[Tensor, ""]:
     """Negative log likelihood of the hidden tokens, mean over them."""
     share = mask * weights[:, None]
-    losses = cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view_as(share)
+    losses = -log_probabilities.gather(-1, tokens[..., None])[..., 0]
     return (losses * share).sum() / share.sum().clamp(min=1.0)
 
 

@@ -80,31 +80,42 @@ class ModelObjective(nn.Module):
         return self
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        model, w = self.model, self.weights
+        model = self.model
         labelled = batch["labelled"].float()
-        image = batch["image"] if "image" in batch else {1: batch["map32"], 2: batch["map16"]}
-        context = model.observe(image, self._disturbed(batch["points"]))
-        tokens = model.tokenizer.encode(batch["pose"])
-        length = tokens.shape[1]
-        mask = random_mask(len(tokens), length, low=self.masking.low, high=self.masking.high, device=tokens.device)
+        with torch.no_grad():
+            tokens = model.tokenizer.encode(batch["pose"])
+        mask = random_mask(*tokens.shape, low=self.masking.low, high=self.masking.high, device=tokens.device)
         mask = mask | (labelled[:, None] == 0)  # a photo has no tokens to show
         wrong = (torch.rand_like(mask, dtype=torch.float32) < self.masking.wrong_tokens) & ~mask
         shown = torch.where(wrong, torch.randint_like(tokens, len(model.codes)), tokens)
+        image = batch["image"] if "image" in batch else {1: batch["map32"], 2: batch["map16"]}
+        context = model.observe(image, self._disturbed(batch["points"]))
         logits = model.predict(context, shown, mask)
+        # The network may run in bfloat16; millimetres need float32.
+        with torch.autocast(logits.device.type, enabled=False):
+            log_probabilities = logits.float().log_softmax(-1)
+            # Expectation in place of a choice: softmax(logits) @ codebook is differentiable.
+            mixture = log_probabilities.exp() @ model.codes
+            embedding = torch.where((mask | wrong)[..., None], mixture, model.codes[tokens])
+            pose = model.tokenizer.decode_embeddings(embedding)
+            terms = self._terms(batch, pose, context.shape.float(), context.weak_camera.float(), labelled)
+            terms["mask"] = masked_cross_entropy(log_probabilities, tokens, mask, labelled)
+        loss = sum(getattr(self.weights, name) * term for name, term in terms.items())
+        shown_terms = {"loss": loss, "ce": terms["mask"], "joints_mm": 1000 * terms["joints"], "image": terms["image"]}  # type: ignore[dict-item]
+        if "teacher" in terms:
+            shown_terms["teacher_mm"] = 1000 * terms["teacher"]
+        return loss, {key: value.detach() for key, value in shown_terms.items()}  # type: ignore[return-value]
 
-        # Expectation in place of a choice: softmax(logits) @ codebook is differentiable.
-        mixture = logits.softmax(-1) @ model.codes
-        embedding = torch.where((mask | wrong)[..., None], mixture, model.codes[tokens])
-        pose = model.tokenizer.decode_embeddings(embedding)
-        keypoints = self.hand_model.keypoints(pose, context.shape)
-        translation = translation_from_weak(context.weak_camera)
-        flat = project_in_crop(keypoints, translation)
+    def _terms(
+        self, batch: dict[str, Tensor], pose: Tensor, shape: Tensor, weak_camera: Tensor, labelled: Tensor
+    ) -> dict[str, Tensor]:
+        """The losses on what the tokens mean: MANO parameters, 3D and 2D keypoints."""
+        keypoints = self.hand_model.keypoints(pose, shape)
+        flat = project_in_crop(keypoints, translation_from_weak(weak_camera))
         off_image = (flat - batch["keypoints_2d"]).abs()
-
         terms = {
-            "mask": masked_cross_entropy(logits, tokens, mask, labelled),
             "pose": weighted_mean((pose - batch["pose"]).abs(), labelled),
-            "shape": weighted_mean((context.shape - batch["shape"]).abs(), labelled),
+            "shape": weighted_mean((shape - batch["shape"]).abs(), labelled),
             "joints": weighted_mean((keypoints - batch["keypoints_3d"]).abs(), labelled),
             "image": weighted_mean(off_image, labelled),
         }
@@ -113,13 +124,8 @@ class ModelObjective(nn.Module):
             off_teacher = (scaled_to(keypoints, batch["keypoints_3d"]) - batch["keypoints_3d"]).abs()
             terms["teacher"] = weighted_mean(off_teacher, photo)
             terms["teacher_image"] = weighted_mean(off_image, photo)
-            terms["prior"] = weighted_mean(context.shape.square(), photo)
-        loss = sum(getattr(w, name) * term for name, term in terms.items())
-        shown_terms = {"loss": loss.detach(), "ce": terms["mask"].detach(), "joints_mm": 1000 * terms["joints"].detach()}  # type: ignore[union-attr]
-        shown_terms |= {"image": terms["image"].detach()}
-        if "teacher" in terms:
-            shown_terms["teacher_mm"] = 1000 * terms["teacher"].detach()
-        return loss, shown_terms  # type: ignore[return-value]
+            terms["prior"] = weighted_mean(shape.square(), photo)
+        return terms
 
     def _disturbed(self, points: Tensor) -> Tensor:
         """Keypoints with a little noise, some lost, sometimes all."""

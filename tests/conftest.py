@@ -1,0 +1,54 @@
+"""Shared pieces: one hand model, one predictor, synthetic photos; the development data where they are at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from maskhand.assets import load
+from maskhand.hand_model.free_hand import free_hand_data
+from maskhand.hand_model.layer import HandModel
+from maskhand.images import read_photo
+from maskhand.predictor import Predictor
+from maskhand.synthesis.pose_prior import PosePrior
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def hand_model() -> HandModel:
+    return HandModel(free_hand_data())
+
+
+@pytest.fixture(scope="session")
+def poses(hand_model: HandModel) -> torch.Tensor:
+    """Eight poses of the prior, turned at random."""
+    return next(PosePrior(hand_model).batches(8, seed=3))
+
+
+@pytest.fixture(scope="session")
+def predictor() -> Predictor:
+    return load()
+
+
+@pytest.fixture(scope="session")
+def demo_image() -> np.ndarray:
+    from maskhand.assets import embedded
+
+    return read_photo(embedded("demo.jpg")).pixels
+
+
+@pytest.fixture(scope="session")
+def development_data() -> Path:
+    """The folder of real hands, which the repository does not hold (docs/data.md)."""
+    root = Path(os.environ.get("MASKHAND_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not root.is_dir():
+        pytest.skip(f"the development data are not at {root}; set MASKHAND_DATA to their folder")
+    return root

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from maskhand.cli.main import app
+from maskhand.cli.reconstruct import find_photos, output_names
+from maskhand.errors import ConfigError, InputError
+
+runner = CliRunner()
+
+
+def run(*arguments: object):
+    return runner.invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def photos(tmp_path, demo_image) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    Image.fromarray(demo_image).save(folder / "a.png")
+    Image.fromarray(demo_image[:, :500]).convert("L").save(folder / "more" / "b.jpg")
+    return folder
+
+
+def test_the_demo_writes_picture_mesh_and_numbers(tmp_path) -> None:
+    result = run("demo", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"demo.png", "demo.json", "demo_0.glb", "demo_1.glb"}
+
+
+def test_folders_become_a_picture_a_json_and_meshes_each(photos, tmp_path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    out = tmp_path / "new" / "out"
+    result = run("reconstruct", photos, "-o", out, "--format", "obj", "--steps", 2)
+    assert result.exit_code == 0, result.output
+    assert {p.name for p in out.iterdir()} >= {"a.png", "a.json", "a_0.obj", "a_1.obj", "b.png", "b.json", "b_0.obj"}
+    schema = json.loads((files("maskhand") / "assets" / "result.schema.json").read_text())
+    record = json.loads((out / "a.json").read_text())
+    jsonschema.validate(record, schema)
+    assert {h["side"] for h in record["hands"]} == {"left", "right"} and record["steps"] == 2
+
+
+def test_boxes_skip_detection(photos, tmp_path) -> None:
+    (tmp_path / "boxes.json").write_text(json.dumps({"a.png": [[220, 170, 430, 470]]}))
+    result = run(
+        "reconstruct",
+        photos / "a.png",
+        "-o",
+        tmp_path / "o",
+        "--boxes",
+        tmp_path / "boxes.json",
+        "--side",
+        "right",
+        "--format",
+        "none",
+    )
+    assert result.exit_code == 0, result.output
+    record = json.loads((tmp_path / "o" / "a.json").read_text())
+    assert len(record["hands"]) == 1 and record["hands"][0]["side"] == "right" and record["hands"][0]["mesh"] is None
+
+
+def test_one_bad_photo_stops_nothing_else_and_is_named(photos, tmp_path) -> None:
+    (photos / "bad.jpg").write_bytes(b"not an image")
+    result = run("reconstruct", photos, "-o", tmp_path / "o")
+    assert result.exit_code == 1
+    assert (tmp_path / "o" / "a.json").exists() and not (tmp_path / "o" / "bad.json").exists()
+    assert "bad.jpg" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.jpg", "-o", "OUT"], "nothing.jpg does not exist"),
+        (["*.nothing", "-o", "OUT"], "does not exist"),
+        (["EMPTY", "-o", "OUT"], "holds no photo"),
+        (["A", "-o", "OUT", "--steps", "0"], "steps is 0"),
+        (["A", "-o", "OUT", "--focal", "-3"], "positive number of pixels"),
+        (["A", "-o", "OUT", "--model", "huge"], "no weights named 'huge'"),
+        (["A", "-o", "OUT", "--boxes", "none.json"], "none.json does not exist"),
+        (["A", "-o", "A"], "cannot be made"),
+    ],
+)
+def test_mistakes_are_said_in_one_sentence(photos, tmp_path, arguments, message) -> None:
+    (tmp_path / "empty").mkdir()
+    names = {"OUT": tmp_path / "o", "EMPTY": tmp_path / "empty", "A": photos / "a.png"}
+    result = run("reconstruct", *[names.get(a, a) for a in arguments])
+    assert result.exit_code != 0
+    assert isinstance(result.exception, (InputError, ConfigError, Exception))
+    assert message in str(result.exception) + result.output
+
+
+def test_mistakes_reach_the_shell_without_a_traceback(tmp_path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "maskhand.cli.main", "reconstruct", "nothing.jpg", "-o", str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "nothing.jpg does not exist" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = "import sys, maskhand.cli.main; sys.exit('torch' in sys.modules or 'cv2' in sys.modules or 'numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        ["reconstruct"],
+        ["demo"],
+        ["evaluate"],
+        ["evaluate", "stereo"],
+        ["train", "model"],
+        ["preview", "synthetic"],
+        ["data", "cache", "photos"],
+    ],
+)
+def test_every_command_explains_itself(command) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0 and len(result.output) > 200
+
+
+def test_the_preview_draws_a_sheet(tmp_path) -> None:
+    assert run("preview", "synthetic", "-o", tmp_path / "sheet.png", "--count", 3).exit_code == 0
+    assert Image.open(tmp_path / "sheet.png").size == (3 * 224, 224)
+
+
+def test_a_missing_config_and_a_wrong_setting_are_named(tmp_path) -> None:
+    assert "does not exist" in str(run("train", "tokenizer", "--config", tmp_path / "no.toml", "-o", tmp_path).exception)
+    config = Path(__file__).parents[1] / "configs" / "tokenizer.toml"
+    for setting, message in (
+        ("tokenizer.widht=3", "unknown setting tokenizer.widht"),
+        ("tokenizer.width=wide", "expected int"),
+        ("tokenizer.width", "has no '='"),
+        ("tokenizer.token_count=10", "token_count is 10"),
+    ):
+        assert message in str(run("train", "tokenizer", "--config", config, "-o", tmp_path, "--set", setting).exception)
+
+
+def test_tables_and_json_come_out_of_evaluate() -> None:
+    result = run("evaluate", "tokenizer", "--count", 50, "--json")
+    assert result.exit_code == 0, result.output
+    assert {"pa_mpjpe_mm", "pa_mpvpe_mm", "codes_used"} <= json.loads(result.stdout).keys()
+    assert "pa_mpjpe_mm" in run("evaluate", "tokenizer", "--count", 50).output
+
+
+def test_photos_are_found_once_each_and_named_apart(photos) -> None:
+    found = find_photos([str(photos), str(photos / "a.png"), str(photos / "**" / "*.jpg")])
+    assert [p.name for p in found] == ["a.png", "b.jpg"]
+    assert output_names([Path("x/a.png"), Path("x/a.jpg"), Path("y/a.jpg"), Path("b.jpg")]) == ["a_png", "a_jpg", "a_jpg_2", "b"]

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from maskhand.data.cached import CachedSamples
+from maskhand.data.feature_cache import cache_synthetic, complete_shards
+from maskhand.errors import InputError
+from maskhand.evaluation.metrics import aligned_point_error_mm, mean_point_error_mm
+from maskhand.evaluation.reconstruction import reconstruction_errors, spearman
+from maskhand.evaluation.stereo import stereo_errors
+from maskhand.evaluation.tokenizer import recorded_poses
+from maskhand.model.confidence import Calibration
+from maskhand.synthesis.scenes import SceneConfig
+
+
+def test_a_known_shift_is_measured_to_the_millimetre() -> None:
+    points = torch.randn(3, 21, 3, dtype=torch.float64)
+    shifted = points + torch.tensor([0.003, 0.004, 0.0])
+    torch.testing.assert_close(mean_point_error_mm(points, shifted), torch.full((3,), 5.0).double())
+    assert aligned_point_error_mm(points, shifted).max() < 1e-9
+
+
+def test_alignment_agrees_with_scipys_procrustes() -> None:
+    spatial = pytest.importorskip("scipy.spatial")
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        a, b = rng.normal(size=(2, 21, 3))
+        ours = aligned_point_error_mm(torch.from_numpy(a), torch.from_numpy(b), allow_reflection=True).item()
+        standard, fitted, _ = spatial.procrustes(b, a)
+        scale = np.linalg.norm(b - b.mean(0))
+        assert ours == pytest.approx(1000 * scale * np.linalg.norm(standard - fitted, axis=1).mean(), rel=1e-9)
+
+
+def test_rank_correlation_of_a_hand_computed_case() -> None:
+    assert spearman(torch.tensor([1.0, 2, 3, 4]), torch.tensor([1.0, 4, 9, 16])) == pytest.approx(1.0)
+    assert spearman(torch.tensor([1.0, 2, 3]), torch.tensor([3.0, 2, 1])) == pytest.approx(-1.0)
+    assert spearman(torch.tensor([1.0, 2, 3, 4]), torch.tensor([2.0, 1, 4, 3])) == pytest.approx(0.6)
+
+
+def test_calibration_recovers_the_curve_that_made_the_data() -> None:
+    rng = np.random.default_rng(1)
+    truth = Calibration(offset=4.0, slope=2.0)
+    spread = np.exp(rng.normal(np.log(0.008), 0.7, 40000))
+    error = np.where(rng.random(spread.size) < truth(spread), 1.0, 99.0)
+    found = Calibration.fit(spread, error)
+    assert found.offset == pytest.approx(4.0, abs=0.25) and found.slope == pytest.approx(2.0, abs=0.12)
+
+
+def test_the_shipped_model_beats_the_landmark_networks_3d_on_synthetic_images(predictor, tmp_path) -> None:
+    cache_synthetic(tmp_path, seed=777, shard=0, rows=96, config=SceneConfig())
+    errors = reconstruction_errors(predictor.model, predictor.hand_model, CachedSamples(complete_shards(tmp_path)), steps=3)
+    assert errors["pa_mpjpe_mm"] < 0.75 * errors["landmark_network_pa_mpjpe_mm"]
+    assert errors["spearman_joint"] > 0.2
+
+
+def test_more_rounds_cost_less_than_so_many_networks(predictor) -> None:
+    """What is computed once per image is not computed again each round."""
+    calls = {"encoder": 0, "synthesizer": 0}
+    model = predictor.model
+    handles = [
+        model.encoder.pyramid.register_forward_hook(lambda *_: calls.__setitem__("encoder", calls["encoder"] + 1)),
+        model.synthesizer.register_forward_hook(lambda *_: calls.__setitem__("synthesizer", calls["synthesizer"] + 1)),
+    ]
+    model.reconstruct(torch.rand(1, 3, 224, 224), torch.rand(1, 21, 3), predictor.hand_model, steps=5)
+    for handle in handles:
+        handle.remove()
+    assert calls == {"encoder": 1, "synthesizer": 5}
+
+
+def test_folders_that_are_not_there_are_named(tmp_path, predictor) -> None:
+    with pytest.raises(InputError, match="stereo_handpose3d folder"):
+        stereo_errors(predictor, tmp_path)
+    with pytest.raises(InputError, match="cannot be read as recorded poses"):
+        recorded_poses(tmp_path / "none.npz", predictor.hand_model)
+
+
+def test_real_stereo_depth_is_met_better_than_by_the_landmark_networks_3d(predictor, development_data) -> None:
+    errors = stereo_errors(predictor, development_data / "stereo_handpose3d", every=12)
+    assert errors["frames"] > 20
+    assert errors["pa_mpjpe_mm"] < errors["landmark_network_pa_mpjpe_mm"]

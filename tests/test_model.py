@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from maskhand.errors import ConfigError
+from maskhand.geometry.camera import project_in_crop, translation_from_weak
+from maskhand.model.config import EncoderConfig, ModelConfig
+from maskhand.model.deformable import DeformableAttention
+from maskhand.model.encoder import Encoder, Pyramid, VitBackbone
+from maskhand.model.maskhand import MaskHandModel
+from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
+from maskhand.training.loop import TrainConfig
+from maskhand.training.losses import scaled_to, weighted_mean
+from maskhand.training.transformer_stage import DataConfig, MaskConfig, ModelObjective, ModelTraining
+
+TOKENIZER = TokenizerConfig(token_count=32, codebook_size=64, code_dim=16, width=32, depth=1)
+SMALL = dict(width=32, heads=2)
+
+
+def small_model(**changes) -> MaskHandModel:
+    return MaskHandModel(ModelConfig(**{**SMALL, **changes}), VqMano(TOKENIZER).eval()).eval()
+
+
+def batch_of(hand_model, poses, count: int = 4) -> dict[str, torch.Tensor]:
+    """Four hands with random features: what a shard would give."""
+    pose, shape = poses[:count], 0.3 * torch.randn(count, 10)
+    keypoints = hand_model.keypoints(pose, shape)
+    camera = translation_from_weak(torch.tensor([[7.0, 0.01, -0.02]]).expand(count, 3))
+    flat = project_in_crop(keypoints, camera)
+    return {
+        "map32": torch.randn(count, 192, 7, 7),
+        "map16": torch.randn(count, 112, 14, 14),
+        "points": torch.cat([flat, torch.ones(count, 21, 1)], -1),
+        "pose": pose,
+        "shape": shape,
+        "keypoints_3d": keypoints,
+        "keypoints_2d": flat,
+        "visible": torch.ones(count, 21, dtype=torch.bool),
+        "labelled": torch.ones(count, dtype=torch.bool),
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"refinement_blocks": 0},
+        {"pose_context": False},
+        {"synthesizer_layers": 2},
+        {"encoder": EncoderConfig(scales=(1,))},
+        {"encoder": EncoderConfig(scales=(1, 4))},
+        {"encoder": EncoderConfig(scales=(1, 2), laterals=False)},
+    ],
+)
+def test_every_part_can_be_switched_and_gets_gradients(changes, hand_model, poses) -> None:
+    model = small_model(**changes).train()
+    for parameter in model.parameters():  # some start at zero, on purpose, and hold gradients back for one step
+        if parameter.requires_grad:
+            parameter.data += 0.01 * torch.randn_like(parameter)
+    image, keypoints = torch.rand(2, 3, 224, 224), torch.rand(2, 21, 3)
+    keypoints[:, 3:6, 2] = 0
+    context = model.observe(image, keypoints)
+    tokens = torch.zeros(2, 32, dtype=torch.long)
+    logits = model.predict(context, tokens, torch.rand(2, 32) < 0.5)
+    assert logits.shape == (2, 32, 64)
+    (logits.square().sum() + context.shape.sum() + context.weak_camera.sum()).backward()
+    idle = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum() > 0)]
+    assert not idle, f"no gradient reaches {idle}"
+
+
+def test_the_tokenizer_and_a_frozen_backbone_stay_frozen() -> None:
+    model = small_model()
+    assert not any(p.requires_grad for p in model.tokenizer.parameters())
+    assert not any(p.requires_grad for p in model.encoder.backbone.parameters())
+
+
+def test_cached_maps_and_the_image_give_the_same_context() -> None:
+    model = small_model()
+    image, keypoints = torch.rand(2, 3, 224, 224), torch.rand(2, 21, 3)
+    maps, _ = model.encoder.backbone.trunk(image)
+    one = model.observe(image, keypoints)
+    other = model.observe({1: maps[32], 2: maps[16]}, keypoints)
+    torch.testing.assert_close(one.shape, other.shape)
+    torch.testing.assert_close(one.values[0][0], other.values[0][0])
+
+
+def test_a_batch_gives_what_single_crops_give(hand_model) -> None:
+    model = small_model()
+    image, keypoints = torch.rand(3, 3, 224, 224), torch.rand(3, 21, 3)
+    together = model.reconstruct(image, keypoints, hand_model, steps=3)
+    for k in range(3):
+        alone = model.reconstruct(image[k : k + 1], keypoints[k : k + 1], hand_model, steps=3)
+        torch.testing.assert_close(together.pose[k], alone.pose[0], atol=1e-4, rtol=1e-3)
+
+
+def test_unknown_keypoints_do_not_matter_wherever_they_are(hand_model) -> None:
+    model = small_model()
+    image = torch.rand(1, 3, 224, 224)
+    keypoints = torch.rand(1, 21, 3)
+    keypoints[:, 5:9, 2] = 0
+    moved = keypoints.clone()
+    moved[:, 5:9, :2] += 3.0
+    one, other = (model.reconstruct(image, k, hand_model) for k in (keypoints, moved))
+    torch.testing.assert_close(one.pose, other.pose)
+
+
+def test_deformable_attention_reads_what_lies_under_its_reference() -> None:
+    attention = DeformableAttention(width=4, heads=1, levels=1, points=1)
+    for layer in (attention.value, attention.out):
+        layer.weight.data.copy_(torch.eye(4))
+        layer.bias.data.zero_()
+    attention.offsets.bias.data.zero_()
+    level = torch.zeros(1, 4, 8, 8)
+    level[0, :, 2, 6] = torch.tensor([1.0, 2, 3, 4])
+    at = torch.tensor([[[(6.5 / 8) * 2 - 1, (2.5 / 8) * 2 - 1]]])
+    seen = attention(torch.randn(1, 1, 4), at, attention.project([level]))
+    torch.testing.assert_close(seen[0, 0], torch.tensor([1.0, 2, 3, 4]))
+
+
+def test_the_pyramid_has_the_scales_of_table_16() -> None:
+    pyramid = Pyramid({1: 16}, 8, EncoderConfig(scales=(1, 4, 8, 16)))
+    levels = pyramid({1: torch.rand(1, 16, 4, 3)})
+    assert [tuple(x.shape[-2:]) for x in levels] == [(64, 48), (32, 24), (16, 12), (4, 3)]
+
+
+def test_the_papers_vit_h_runs_forward() -> None:
+    pytest.importorskip("transformers", reason="the extra 'vit' is not installed")
+    with torch.device("meta"):
+        backbone = VitBackbone()
+    assert sum(p.numel() for p in backbone.parameters()) > 600e6
+    backbone = VitBackbone(depth=2).eval()  # all 32 layers alike: two of full width show that data pass
+    with torch.no_grad():
+        maps = backbone(torch.rand(1, 3, 256, 256))
+    assert maps[1].shape == (1, 1280, 16, 12)
+    levels = Pyramid(backbone.channels, 32, EncoderConfig(backbone="vit-h", scales=(1, 4)))(maps)
+    assert [tuple(x.shape[-2:]) for x in levels] == [(64, 48), (16, 12)]
+
+
+def test_the_model_overfits_four_samples(hand_model, poses) -> None:
+    settings = ModelTraining(
+        train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3),
+        data=DataConfig(synthetic="unused"),
+        masking=MaskConfig(no_keypoints=0.0, lost_keypoints=0.0, keypoint_noise=0.0),
+    )
+    model = small_model(width=64)
+    objective = ModelObjective(settings, model, hand_model).train()
+    batch = batch_of(hand_model, poses)
+    # A tokenizer that knows these four poses, so that tokens mean something.
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=2e-3)
+    first = None
+    for _ in range(250):
+        loss, terms = objective(batch)
+        first = first if first is not None else terms
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert terms["ce"] < 0.1 * first["ce"]
+    objective.eval()
+    answer = model.reconstruct({1: batch["map32"], 2: batch["map16"]}, batch["points"], hand_model, from_codes=True)
+    right = (answer.tokens == model.tokenizer.encode(batch["pose"])).float().mean()
+    assert right > 0.95, f"{right:.0%} of the tokens are right"
+
+
+def test_a_photo_without_labels_teaches_through_its_keypoints_alone(hand_model, poses) -> None:
+    settings = ModelTraining(train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), data=DataConfig(synthetic="unused"))
+    batch = batch_of(hand_model, poses)
+    batch["labelled"] = torch.zeros(4, dtype=torch.bool)
+    torch.manual_seed(0)
+    loss, _ = ModelObjective(settings, small_model(), hand_model)(batch)
+    assert torch.isfinite(loss)
+    wrong = {**batch, "pose": poses[4:8], "shape": torch.randn(4, 10)}
+    torch.manual_seed(0)
+    model = small_model()
+    torch.manual_seed(5)
+    a, _ = ModelObjective(settings, model, hand_model)(batch)
+    torch.manual_seed(5)
+    b, _ = ModelObjective(settings, model, hand_model)(wrong)
+    torch.testing.assert_close(a, b)
+
+
+def test_samples_of_weight_zero_do_not_count() -> None:
+    values = torch.tensor([[1.0], [100.0]])
+    assert weighted_mean(values, torch.tensor([1.0, 0.0])).item() == pytest.approx(1.0)
+    assert weighted_mean(values, torch.zeros(2)).item() == 0
+
+
+def test_scaling_to_a_teacher_finds_the_scale() -> None:
+    target = torch.randn(2, 21, 3)
+    torch.testing.assert_close(scaled_to(0.3 * target, target), target)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: ModelConfig(width=100, heads=3), "multiple of model.heads"),
+        (lambda: ModelConfig(synthesizer_layers=0), "synthesizer_layers is 0"),
+        (lambda: EncoderConfig(scales=(1, 3)), "powers of two"),
+        (lambda: EncoderConfig(scales=()), "powers of two"),
+    ],
+)
+def test_impossible_settings_are_refused(build, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build()
+
+
+def test_the_encoder_is_named_when_its_package_is_missing(monkeypatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ConfigError, match=r"maskhand\[vit\]"):
+        Encoder(EncoderConfig(backbone="vit-h"), 32)
+
+
+def test_spread_is_larger_where_tokens_are_less_sure(hand_model) -> None:
+    from maskhand.model.unmasking import Unmasked
+
+    model = small_model()
+    tokens = torch.zeros(1, 32, dtype=torch.long)
+    sure = torch.zeros(1, 32, 64)
+    sure[..., 0] = 1
+    unsure = torch.full((1, 32, 64), 1 / 64)
+
+    def spread(p: torch.Tensor) -> float:
+        pose = model.tokenizer.decode(tokens)
+        result = Unmasked(tokens, torch.ones(1, 32), model.codes[tokens], p, (0,))
+        return model.spread(result, pose, torch.zeros(1, 10), hand_model).mean().item()
+
+    assert spread(sure) == pytest.approx(0, abs=1e-6)
+    assert spread(unsure) > 1e-3
+    assert np.isfinite(spread(unsure))

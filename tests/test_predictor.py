@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+
+import numpy as np
+import pytest
+import torch
+
+from maskhand import AssetError, ConfigError, InputError, load
+from maskhand.cli.record import result_record
+from maskhand.images import read_photo
+from maskhand.rendering.overlay import draw_result
+
+
+@pytest.fixture(scope="module")
+def hands(predictor, demo_image):
+    return sorted(predictor(demo_image), key=lambda h: h.box[0])
+
+
+def test_the_demo_picture_gives_a_right_and_a_left_hand(hands) -> None:
+    assert [h.side for h in hands] == ["right", "left"]
+    for hand in hands:
+        assert hand.vertices.shape == (1609, 3) and hand.joints.shape == (21, 3) and hand.keypoints.shape == (21, 2)
+        assert hand.pose.shape == (16, 3, 3) and hand.shape.shape == (10,) and hand.box.shape == (4,)
+        assert 0 <= hand.confidence <= 1 and ((hand.joint_confidence >= 0) & (hand.joint_confidence <= 1)).all()
+        np.testing.assert_allclose(hand.pose @ hand.pose.transpose(0, 2, 1), np.tile(np.eye(3), (16, 1, 1)), atol=1e-4)
+
+
+def test_hands_lie_before_the_camera_at_a_believable_size_and_distance(hands) -> None:
+    for hand in hands:
+        assert 0.2 < hand.joints[:, 2].mean() < 1.5
+        assert 0.12 < np.linalg.norm(np.diff(hand.joints[[0, 9, 10, 11, 12]], axis=0), axis=1).sum() < 0.25
+
+
+def test_keypoints_are_the_joints_projected_and_lie_on_the_hand(hands, demo_image) -> None:
+    height, width = demo_image.shape[:2]
+    for hand in hands:
+        flat = hand.focal_px * hand.joints[:, :2] / hand.joints[:, 2:] + [width / 2, height / 2]
+        np.testing.assert_allclose(hand.keypoints, flat, atol=0.05)
+        seen = hand.details["keypoints_seen"][:, :2]
+        size = (hand.box[2:] - hand.box[:2]).max()
+        assert np.linalg.norm(hand.keypoints - seen, axis=1).mean() < 0.08 * size
+
+
+def test_the_mesh_carries_the_joints_on_both_sides(hands, predictor) -> None:
+    for hand in hands:
+        nearest = np.linalg.norm(hand.vertices[:, None] - hand.joints[None], axis=-1).min(0)
+        assert nearest.max() < 0.02
+        a, b, c = (hand.vertices[hand.faces[:, k]] - hand.vertices.mean(0) for k in range(3))
+        assert (np.cross(a, b) * c).sum() > 0, "faces look outwards"
+
+
+def test_a_mirrored_photo_gives_mirrored_hands(hands, predictor, demo_image) -> None:
+    mirrored = sorted(predictor(np.ascontiguousarray(demo_image[:, ::-1])), key=lambda h: -h.box[0])
+    for hand, other in zip(hands, mirrored, strict=True):
+        assert {hand.side, other.side} == {"left", "right"}
+        distance = np.linalg.norm(hand.joints * [-1, 1, 1] - other.joints, axis=1)
+        assert np.median(distance) < 0.03 * hand.joints[:, 2].mean() + 0.01
+
+
+def test_the_same_box_and_keypoints_mirrored_give_exactly_the_mirrored_hand(hands, predictor, demo_image) -> None:
+    width = demo_image.shape[1]
+    points = hands[0].details["keypoints_seen"]
+    flipped = points * [-1, 1, 1] + [width, 0, 0]
+    one = predictor.reconstruct(demo_image, keypoints=points, sides=["right"])[0]
+    other = predictor.reconstruct(np.ascontiguousarray(demo_image[:, ::-1]), keypoints=flipped, sides=["left"])[0]
+    np.testing.assert_allclose(other.joints, one.joints * [-1, 1, 1], atol=2e-3)
+
+
+def test_a_turned_photo_gives_the_same_hand_turned(hands, predictor, demo_image) -> None:
+    width = demo_image.shape[1]
+    points = hands[0].details["keypoints_seen"]
+    turned = np.stack([points[:, 1], width - points[:, 0], points[:, 2]], 1)
+    one = predictor.reconstruct(demo_image, keypoints=points, sides=["right"], focal_px=900)[0]
+    other = predictor.reconstruct(np.rot90(demo_image), keypoints=turned, sides=["right"], focal_px=900)[0]
+    expected = np.stack([one.joints[:, 1], -one.joints[:, 0], one.joints[:, 2]], 1)
+    np.testing.assert_allclose(other.joints, expected, atol=3e-3)
+
+
+def test_several_hands_at_once_are_what_each_is_alone(hands, predictor, demo_image) -> None:
+    boxes = np.stack([h.box for h in hands])
+    together = predictor.reconstruct(demo_image, boxes, ["right", "left"])
+    for box, side, hand in zip(boxes, ["right", "left"], together, strict=True):
+        alone = predictor.reconstruct(demo_image, [box], [side])[0]
+        np.testing.assert_allclose(alone.joints, hand.joints, atol=1e-4)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 8])
+def test_any_number_of_rounds_works(predictor, demo_image, steps: int) -> None:
+    assert len(predictor(demo_image, steps=steps)) == 2
+
+
+def test_a_longer_lens_puts_the_hand_further_away(predictor, demo_image, hands) -> None:
+    box = [hands[0].box]
+    near, far = (predictor.reconstruct(demo_image, box, ["right"], focal_px=f)[0] for f in (600, 1200))
+    assert far.joints[:, 2].mean() == pytest.approx(2 * near.joints[:, 2].mean(), rel=0.1)
+
+
+def test_one_sided_calls_are_obeyed(predictor, demo_image) -> None:
+    assert {h.side for h in predictor(demo_image, side="left")} == {"left"}
+
+
+def test_no_hands_give_an_empty_list(predictor) -> None:
+    assert predictor(np.full((50, 70, 3), 90, np.uint8)) == []
+    assert predictor(np.zeros((1, 1, 3), np.uint8)) == []
+    assert predictor.reconstruct(np.zeros((50, 70, 3), np.uint8), boxes=[]) == []
+
+
+@pytest.mark.parametrize("suffix", ["glb", "obj", "ply"])
+def test_exported_meshes_read_back(hands, tmp_path, suffix: str) -> None:
+    trimesh = pytest.importorskip("trimesh")
+    path = hands[0].export(tmp_path / f"hand.{suffix}")
+    mesh = trimesh.load(path, force="mesh", process=False)
+    assert mesh.faces.shape == (3214, 3)
+    np.testing.assert_allclose(mesh.bounds, np.stack([e for e in _bounds(hands[0].vertices * [1, -1, -1])]), atol=1e-4)
+    assert mesh.volume > 0
+
+
+def _bounds(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return points.min(0), points.max(0)
+
+
+def test_unknown_mesh_formats_and_folders_are_refused(hands, tmp_path) -> None:
+    with pytest.raises(InputError, match=r"one of \.glb, \.obj, \.ply"):
+        hands[0].export(tmp_path / "hand.stl")
+    with pytest.raises(InputError, match="does not exist"):
+        hands[0].export(tmp_path / "no" / "hand.glb")
+
+
+def test_the_record_fits_its_schema(hands, demo_image) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((files("maskhand") / "assets" / "result.schema.json").read_text())
+    record = json.loads(json.dumps(result_record("demo.jpg", demo_image, hands, ["demo_0.glb", ""], steps=5)))
+    jsonschema.validate(record, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**record, "hands": [{**record["hands"][0], "side": "both"}]}, schema)
+
+
+def test_the_picture_shows_photo_overlay_and_another_view(hands, demo_image) -> None:
+    picture = draw_result(demo_image, hands)
+    assert picture.dtype == np.uint8 and picture.shape[1] > 2 * picture.shape[0]
+    one = draw_result(demo_image[:, :500], hands[:1])
+    assert one.shape[2] == 3
+    assert draw_result(demo_image, []).shape[1] == 2 * round(demo_image.shape[1] * min(1, 720 / demo_image.shape[0]))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p, i: p(i, steps=0), "steps is 0"),
+        (lambda p, i: p(i, steps=65), "steps is 65"),
+        (lambda p, i: p(i, side="both"), "side is"),
+        (lambda p, i: p.reconstruct(i), "needs boxes or keypoints"),
+        (lambda p, i: p.reconstruct(i, [[10, 10, 5, 20]]), r"box 0 is \[10\.0, 10\.0, 5\.0, 20\.0\]"),
+        (lambda p, i: p.reconstruct(i, [[0, 0, np.nan, 20]]), "box 0"),
+        (lambda p, i: p.reconstruct(i, [[1, 2, 3]]), r"expected \(N, 4\)"),
+        (lambda p, i: p.reconstruct(i, [[0, 0, 9, 9]], ["left", "right"]), "2 sides but 1 boxes"),
+        (lambda p, i: p.reconstruct(i, [[0, 0, 9, 9]], ["up"]), "side is 'up'"),
+        (lambda p, i: p.reconstruct(i, keypoints=np.zeros((20, 2))), r"expected \(N, 21, 2\)"),
+        (lambda p, i: p.reconstruct(i, keypoints=np.full((21, 2), np.nan)), "NaN"),
+        (lambda p, i: p.reconstruct(i, keypoints=np.zeros((21, 3))), "fewer than 3 known"),
+        (lambda p, i: p.reconstruct(i, [[0, 0, 9, 9]], keypoints=np.ones((2, 21, 2))), "2 hands in keypoints but 1 boxes"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_bad_arguments_are_named(predictor, demo_image, call, message: str) -> None:
+    with pytest.raises(Exception) as caught:
+        call(predictor, demo_image)
+    if not isinstance(caught.value, InputError):
+        assert "TypeCheckError" in type(caught.value).__name__ or "Violation" in type(caught.value).__name__
+    else:
+        assert caught.match(message)
+
+
+def test_weights_that_do_not_exist_or_do_not_fit_are_named(tmp_path) -> None:
+    from maskhand.checkpoint import read_weights, save_weights
+
+    with pytest.raises(AssetError, match="no weights named 'tiny'"):
+        load("tiny")
+    (tmp_path / "bad.safetensors").write_bytes(b"rubbish")
+    with pytest.raises(AssetError, match="damaged or no safetensors"):
+        load(tmp_path / "bad.safetensors")
+    from maskhand.assets import embedded
+
+    tensors, config = read_weights(embedded("default.safetensors"))
+    some = sorted(tensors)[0]
+    save_weights(tmp_path / "part.safetensors", {k: v for k, v in tensors.items() if k != some}, config)
+    with pytest.raises(AssetError, match="missing"):
+        load(tmp_path / "part.safetensors")
+    save_weights(tmp_path / "shape.safetensors", {**tensors, some: torch.zeros(3)}, config)
+    with pytest.raises(AssetError, match="has shape"):
+        load(tmp_path / "shape.safetensors")
+    save_weights(tmp_path / "other.safetensors", tensors, {**config, "hand_model": "mano"})
+    with pytest.raises(AssetError, match="trained on hand model 'mano'"):
+        load(tmp_path / "other.safetensors")
+    save_weights(tmp_path / "keys.safetensors", tensors, {**config, "model": {**config["model"], "widht": 3}})
+    with pytest.raises(ConfigError, match="unknown setting widht"):
+        load(tmp_path / "keys.safetensors")
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the device that should be missing")
+    with pytest.raises(ConfigError, match="cuda"):
+        load(device="cuda")
+
+
+def test_hands_are_found_in_every_finger_counting_photo(predictor, development_data) -> None:
+    for path in sorted((development_data / "finger_counting").glob("*.jpg")):
+        hands = predictor.provider.find(read_photo(path).pixels)
+        assert hands, path.name

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from maskhand.checkpoint import read_state, read_weights, save_state
+from maskhand.data.cached import CachedSamples, mixed_indices
+from maskhand.data.feature_cache import TrunkReader, cache_synthetic, complete_shards, photo_truth, write_shard
+from maskhand.errors import AssetError, ConfigError, InputError
+from maskhand.model.config import ModelConfig
+from maskhand.synthesis.scenes import SceneConfig
+from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
+from maskhand.training.loop import TrainConfig, fit, rate_at
+from maskhand.training.tokenizer_stage import TokenizerStage, TokenizerTraining
+from maskhand.training.transformer_stage import DataConfig, ModelStage, ModelTraining
+
+pytest.importorskip("lightning_fabric", reason="the extra 'train' is not installed")
+TOKENIZER = TokenizerConfig(token_count=32, codebook_size=64, code_dim=16, width=16, depth=1)
+
+
+def train_config(**changes) -> TrainConfig:
+    settings = dict(steps=6, batch_size=4, learning_rate=1e-3, evaluate_every=100, save_every=100, accelerator="cpu")
+    return TrainConfig(**{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> Path:
+    """16 synthetic crops, and 6 of them again as photos without labels."""
+    root = tmp_path_factory.mktemp("cache")
+    cache_synthetic(root / "synthetic", seed=11, shard=0, rows=16, config=SceneConfig())
+    rows = CachedSamples(complete_shards(root / "synthetic")).rows(np.arange(6))
+    pairs = [
+        (np.full((224, 224, 3), 40 * k, np.uint8), photo_truth(rows["keypoints_2d"][k].numpy(), rows["keypoints_3d"][k].numpy()))
+        for k in range(6)
+    ]
+    write_shard(root / "photos" / "all", pairs, TrunkReader(), {"source": "test"})
+    return root
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return read_weights(folder / "last.safetensors")[0]
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        torch.testing.assert_close(value, other[key], atol=0, rtol=0, msg=f"{key} differs")
+
+
+def test_a_stopped_tokenizer_run_takes_the_very_steps_of_an_unbroken_one(tmp_path, hand_model) -> None:
+    def run(folder: Path, stop: int | None = None) -> None:
+        settings = TokenizerTraining(train=train_config(ema_decay=0.9), tokenizer=TOKENIZER)
+        torch.manual_seed(7)
+        fit(TokenizerStage(settings, hand_model), settings.train, folder, stop_after=stop)
+
+    run(tmp_path / "whole")
+    run(tmp_path / "parts", stop=3)
+    run(tmp_path / "parts")
+    assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts"))
+    one, other = (read_state(tmp_path / name / "state.pt") for name in ("whole", "parts"))
+    assert one["step"] == other["step"] == 6
+    assert_same(one["module"], other["module"])
+
+
+def test_a_stopped_model_run_takes_the_very_steps_of_an_unbroken_one(tmp_path, hand_model, shards) -> None:
+    torch.manual_seed(3)
+    tokenizer = VqMano(TOKENIZER).eval()
+
+    def run(folder: Path, stop: int | None = None) -> None:
+        settings = ModelTraining(
+            train=train_config(ema_decay=0.9),
+            data=DataConfig(synthetic=str(shards / "synthetic"), photos=str(shards / "photos"), photo_share=0.5),
+            model=ModelConfig(width=16, heads=2, synthesizer_layers=1),
+        )
+        torch.manual_seed(7)
+        fit(ModelStage(settings, tokenizer, hand_model), settings.train, folder, stop_after=stop)
+
+    run(tmp_path / "whole")
+    run(tmp_path / "parts", stop=2)
+    run(tmp_path / "parts")
+    assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts"))
+
+
+def test_a_model_run_evaluates_keeps_the_best_and_logs(tmp_path, hand_model, shards) -> None:
+    settings = ModelTraining(
+        train=train_config(steps=2, evaluate_every=1),
+        data=DataConfig(synthetic=str(shards / "synthetic"), evaluation=str(shards / "synthetic")),
+        model=ModelConfig(width=16, heads=2, synthesizer_layers=1),
+    )
+    result = fit(ModelStage(settings, VqMano(TOKENIZER).eval(), hand_model), settings.train, tmp_path)
+    assert result["pa_mpjpe_mm"] > 0 and result["landmark_network_pa_mpjpe_mm"] > 0
+    assert (tmp_path / "best.safetensors").exists()
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+
+
+def test_batches_hold_their_shares_and_every_row_comes_once_an_epoch() -> None:
+    seen = np.concatenate([mixed_indices([20, 7], [0.75, 0.25], 8, seed=1, step=k)[0] for k in range(10)])
+    assert len(seen) == 60
+    assert all((np.sort(seen[e * 20 : e * 20 + 20]) == np.arange(20)).all() for e in range(3))
+    a, b = (mixed_indices([20, 7], [0.75, 0.25], 8, seed=1, step=4) for _ in range(2))
+    assert all((x == y).all() for x, y in zip(a, b, strict=True))
+
+
+def test_shards_hold_what_the_network_sees_and_are_written_once(shards) -> None:
+    samples = CachedSamples(complete_shards(shards / "synthetic"))
+    rows = samples.rows(np.array([0, 15]))
+    assert rows["map32"].shape == (2, 192, 7, 7) and rows["map16"].shape == (2, 112, 14, 14)
+    assert rows["pose"].shape == (2, 16, 3, 3) and bool(rows["labelled"].all())
+    assert cache_synthetic(shards / "synthetic", seed=11, shard=0, rows=16, config=SceneConfig()) == 0
+    assert not CachedSamples(complete_shards(shards / "photos")).small["labelled"].any()
+
+
+def test_a_shard_that_fails_leaves_nothing_behind(tmp_path) -> None:
+    def broken():
+        yield np.zeros((224, 224, 3), np.uint8), photo_truth(np.zeros((21, 2)), np.zeros((21, 3)))
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        write_shard(tmp_path / "shard", broken(), TrunkReader(), {})
+    with pytest.raises(InputError, match="maskhand data cache"):
+        complete_shards(tmp_path)
+
+
+def test_the_learning_rate_warms_up_and_decays() -> None:
+    settings = train_config(steps=1000, warmup_steps=100, final_rate=0.1)
+    rates = [rate_at(k, settings) for k in range(1000)]
+    assert rates[0] < 0.02 and max(rates) == pytest.approx(1.0, abs=0.03)
+    assert rates[-1] == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [({"steps": 0}, "train.steps is 0"), ({"learning_rate": -1.0}, "learning_rate is -1.0")]
+)
+def test_impossible_training_settings_are_refused(changes, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train_config(**changes)
+
+
+def test_a_damaged_state_is_named(tmp_path) -> None:
+    (tmp_path / "state.pt").write_bytes(b"rubbish")
+    with pytest.raises(AssetError, match=r"state\.pt cannot be read"):
+        read_state(tmp_path / "state.pt")
+    with pytest.raises(AssetError, match="does not exist"):
+        read_state(tmp_path / "none.pt")
+    save_state(tmp_path / "state.pt", {"step": 3})
+    assert read_state(tmp_path / "state.pt") == {"step": 3}

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from maskhand.model.unmasking import masked_after, random_mask, unmask
+
+
+def random_predictor(length: int, codes: int, seen: list[torch.Tensor]):
+    def predict(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.where(mask, -1, tokens))
+        return 3 * torch.randn(*tokens.shape, codes)
+
+    return predict
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 8, 64])
+def test_sampling_follows_the_cosine_schedule_and_never_re_masks(steps: int) -> None:
+    seen: list[torch.Tensor] = []
+    result = unmask(random_predictor(64, 32, seen), torch.randn(32, 4), batch=6, length=64, steps=steps)
+    assert len(seen) == steps
+    for step, tokens in enumerate(seen[1:], start=1):
+        expected = min(63, math.ceil(math.cos(math.pi / 2 * step / steps) * 64))
+        assert ((tokens == -1).sum(1) == expected).all()
+        kept = seen[step - 1] != -1
+        assert (tokens[kept] == seen[step - 1][kept]).all(), "a kept token stays as it is"
+    assert result.masked_counts[-1] == 0
+    assert (result.confidence > 0).all()
+
+
+def test_the_surest_tokens_are_kept_first() -> None:
+    logits = torch.zeros(1, 4, 3)
+    logits[0, :, 1] = torch.tensor([1.0, 4.0, 2.0, 3.0])
+    rounds: list[torch.Tensor] = []
+
+    def predict(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        rounds.append(mask.clone())
+        return logits
+
+    unmask(predict, torch.randn(3, 2), batch=1, length=4, steps=3)
+    assert masked_after(1, 3, 4) == 3 or masked_after(1, 3, 4) == 4 - 1
+    assert rounds[1][0].tolist() == [True, False, True, True]
+
+
+def test_without_temperature_sampling_is_deterministic_and_picks_the_likeliest() -> None:
+    logits = torch.randn(2, 16, 9)
+    result = unmask(lambda t, m: logits, torch.randn(9, 3), batch=2, length=16, steps=4)
+    assert (result.tokens == logits.argmax(-1)).all()
+
+
+def test_top_k_draws_only_among_the_likeliest() -> None:
+    logits = torch.randn(1, 200, 10)
+    allowed = logits.topk(2, dim=-1).indices
+    result = unmask(lambda t, m: logits, torch.randn(10, 3), batch=1, length=200, steps=1, temperature=5.0, top_k=2)
+    assert (result.tokens[..., None] == allowed).any(-1).all()
+    assert (result.tokens != logits.argmax(-1)).any()
+
+
+def test_the_mean_embedding_is_the_expectation_over_the_codes() -> None:
+    logits, codes = torch.randn(1, 8, 5), torch.randn(5, 3)
+    result = unmask(lambda t, m: logits, codes, batch=1, length=8, steps=1)
+    torch.testing.assert_close(result.embedding, logits.softmax(-1) @ codes)
+
+
+def test_training_masks_hide_between_one_and_all_tokens_as_the_cosine_says() -> None:
+    mask = random_mask(4000, 64)
+    counts = mask.sum(1).float()
+    assert counts.min() >= 1 and counts.max() == 64
+    assert abs(counts.mean().item() / 64 - 2 / math.pi) < 0.02, "the mean of cos over a quarter turn is 2 / pi"
+
+
+def test_a_narrow_masking_range_of_table_13_is_kept() -> None:
+    counts = random_mask(1000, 64, low=0.0, high=0.5).sum(1)
+    assert counts.min() >= math.floor(math.cos(math.pi / 4) * 64)
