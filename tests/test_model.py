@@ -52,6 +52,8 @@ def batch_of(hand_model, poses, count: int = 4) -> dict[str, torch.Tensor]:
         {"encoder": EncoderConfig(scales=(1,))},
         {"encoder": EncoderConfig(scales=(1, 4))},
         {"encoder": EncoderConfig(scales=(1, 2), laterals=False)},
+        {"encoder": EncoderConfig(learns="late")},
+        {"encoder": EncoderConfig(learns="all")},
     ],
 )
 def test_every_part_can_be_switched_and_gets_gradients(changes, hand_model, poses) -> None:
@@ -68,6 +70,15 @@ def test_every_part_can_be_switched_and_gets_gradients(changes, hand_model, pose
     (logits.square().sum() + context.shape.sum() + context.weak_camera.sum()).backward()
     idle = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum() > 0)]
     assert not idle, f"no gradient reaches {idle}"
+
+
+def test_a_late_backbone_starts_out_as_the_trunk_it_copies() -> None:
+    image, keypoints = torch.rand(1, 3, 224, 224), torch.rand(1, 21, 3)
+    torch.manual_seed(0)
+    frozen = small_model().observe(image, keypoints)
+    torch.manual_seed(0)
+    late = small_model(encoder=EncoderConfig(learns="late")).observe(image, keypoints)
+    torch.testing.assert_close(frozen.shape, late.shape)
 
 
 def test_the_tokenizer_and_a_frozen_backbone_stay_frozen() -> None:
@@ -198,6 +209,7 @@ def test_scaling_to_a_teacher_finds_the_scale() -> None:
         (lambda: ModelConfig(synthesizer_layers=0), "synthesizer_layers is 0"),
         (lambda: EncoderConfig(scales=(1, 3)), "powers of two"),
         (lambda: EncoderConfig(scales=()), "powers of two"),
+        (lambda: EncoderConfig(backbone="vit-h", learns="late"), "only the backbone 'hand'"),
     ],
 )
 def test_impossible_settings_are_refused(build, message) -> None:

@@ -61,10 +61,8 @@ def read_model(path: str | Path) -> tuple[MaskHandModel, dict]:
         raise AssetError(f"{path} holds no MaskHand model (its config has {', '.join(config) or 'nothing'})")
     model_config = build(ModelConfig, config["model"])
     model = MaskHandModel(model_config, VqMano(build(TokenizerConfig, config["tokenizer"])))
-    if model_config.encoder.frozen:  # the backbone is the landmark network's trunk, shipped once
-        prefix = "encoder.backbone."
-        tensors |= {prefix + key: value for key, value in model.encoder.backbone.state_dict().items()}
-    load_into(model, tensors, source=path)
+    borrowed = {key: value for key, value in model.state_dict().items() if key.startswith(model.borrowed)}
+    load_into(model, tensors | borrowed, source=path)
     return model.eval(), config
 
 

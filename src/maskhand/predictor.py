@@ -150,8 +150,8 @@ class Predictor:
         else:
             in_crop = [np.c_[crop.to_crop(k[:, :2]), k[:, 2]] for crop, k in zip(crops, own, strict=True)]
             points = torch.tensor(np.stack(in_crop), dtype=torch.float32, device=self.device)
-        # A frozen backbone is the landmark network's own trunk: its maps serve both.
-        seen = {1: maps[32], 2: maps[16], 4: maps[8]} if self.model.config.encoder.frozen else image
+        # The image encoder starts from the landmark network's own trunk: its maps serve both.
+        seen = {1: maps[32], 2: maps[16], 4: maps[8]} if self.model.reads_maps else image
         return self.model.reconstruct(seen, points, self.hand_model, steps=steps), points.cpu().numpy()
 
     @torch.inference_mode()

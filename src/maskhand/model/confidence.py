@@ -20,16 +20,26 @@ class Calibration:
     def __call__(self, spread: np.ndarray) -> np.ndarray:
         """Confidence in [0, 1] from the spread [m] of `MaskHandModel.spread`."""
         logit = self.offset - self.slope * np.log(np.maximum(spread * 1000, 1e-3))
-        return (1 / (1 + np.exp(-logit))).astype(np.float32)
+        return (0.5 * (1 + np.tanh(logit / 2))).astype(np.float32)
 
     @classmethod
     def fit(cls, spread: np.ndarray, error_mm: np.ndarray, *, rounds: int = 50) -> Calibration:
         """Maximum likelihood by Newton's method, from (N,) spreads [m] and errors [mm]."""
         x = np.stack([np.ones(spread.size), -np.log(np.maximum(spread.ravel() * 1000, 1e-3))], 1)
-        y = (error_mm.ravel() < RIGHT_WITHIN_MM).astype(float)
-        w = np.array([0.0, 1.0])
+        y = np.where(error_mm.ravel() < RIGHT_WITHIN_MM, 1.0, -1.0)
+
+        def loss(w: np.ndarray) -> float:
+            return float(np.logaddexp(0, -y * (x @ w)).mean() + 1e-6 * w @ w)
+
+        w = np.zeros(2)
         for _ in range(rounds):
-            p = 1 / (1 + np.exp(-x @ w))
-            hessian = (x * (p * (1 - p))[:, None]).T @ x + 1e-6 * np.eye(2)
-            w = w + np.linalg.solve(hessian, x.T @ (y - p))
+            p = 0.5 * (1 + np.tanh(x @ w / 2))
+            gradient = x.T @ (p - (y + 1) / 2) / len(x) + 2e-6 * w
+            hessian = (x * (p * (1 - p))[:, None]).T @ x / len(x) + 2e-6 * np.eye(2)
+            direction = np.linalg.solve(hessian, gradient)
+            step = 1.0
+            while step > 1e-6 and loss(w - step * direction) > loss(w):
+                step /= 2
+            w = w - step * direction
+        w = w.clip(-50, 50)
         return cls(float(w[0]), float(w[1]))

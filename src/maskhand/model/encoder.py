@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import relu6
 
-from maskhand.detection.landmark_network import POOLED_CHANNELS, TRUNK_CHANNELS, LandmarkTrunk
+from maskhand.detection.landmark_network import POOLED_CHANNELS, TRUNK_CHANNELS, LandmarkTrunk, shared_landmark_network
 from maskhand.errors import ConfigError
 from maskhand.model.config import EncoderConfig
+
+_LATE_FROM = 10
+"""The trunk's first block after stride 16."""
 
 Maps = dict[int, Tensor]
 """Feature maps by scale: 1 is the base, 2 has twice its resolution."""
@@ -30,21 +33,34 @@ class Backbone(Protocol):
 
 
 class HandBackbone(nn.Module):
-    """The landmark network's trunk: scale 1 is its last map (7 x 7 x 1152, stride 32), scale 2 its stride 16, scale 4 its 8."""
+    """The landmark network's trunk: scale 1 is its last map (7 x 7 x 1152, stride 32), scale 2 its stride 16, scale 4 its 8.
+
+    With `late` the stages after stride 16 are a copy that may learn; the trunk itself stays the landmark network's.
+    """
 
     channels = {1: POOLED_CHANNELS, 2: TRUNK_CHANNELS[16], 4: TRUNK_CHANNELS[8]}
     base = (7, 7)
 
-    def __init__(self) -> None:
+    def __init__(self, *, late: bool = False) -> None:
         super().__init__()
         self.trunk = LandmarkTrunk()
+        self.trunk.load_state_dict(shared_landmark_network().trunk.state_dict())
+        self.late: nn.ModuleList | None = None
+        if late:
+            own = copy.deepcopy(self.trunk)
+            self.late = nn.ModuleList([*own.blocks[_LATE_FROM:], own.head, own.head_depthwise])
 
     def forward(self, image: Float[Tensor, "B 3 224 224"]) -> Maps:
         maps, _ = self.trunk(image)
         return self.finish({1: maps[32], 2: maps[16], 4: maps[8]})
 
     def finish(self, maps: Maps) -> Maps:
-        """The trunk's last two layers, which widen the coarsest map to 1,152 channels."""
+        """The trunk's last two layers, which widen the coarsest map to 1,152 channels; or all that follows stride 16."""
+        if self.late is not None:
+            x = maps[2]
+            for block in self.late[:-2]:
+                x = block(x)
+            return {**maps, 1: relu6(self.late[-1](relu6(self.late[-2](x))))}
         head = relu6(self.trunk.head_depthwise(relu6(self.trunk.head(maps[1]))))
         return {**maps, 1: head}
 
@@ -78,7 +94,7 @@ class VitBackbone(nn.Module):
 
 
 def build_backbone(config: EncoderConfig) -> HandBackbone | VitBackbone:
-    return HandBackbone() if config.backbone == "hand" else VitBackbone()
+    return HandBackbone(late=config.learns == "late") if config.backbone == "hand" else VitBackbone()
 
 
 class Pyramid(nn.Module):
@@ -117,19 +133,16 @@ class Encoder(nn.Module):
 
     def __init__(self, config: EncoderConfig, width: int) -> None:
         super().__init__()
-        self.frozen = config.frozen
         self.backbone = build_backbone(config)
         self.pyramid = Pyramid(self.backbone.channels, width, config)
-        if config.frozen:
+        if config.learns != "all":
             self.backbone.requires_grad_(False)
+        if isinstance(self.backbone, HandBackbone) and self.backbone.late is not None:
+            self.backbone.late.requires_grad_(True)
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B D _ _"]]:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            maps = self.backbone(image)
-        return self.pyramid(maps)
+        return self.pyramid(self.backbone(image))
 
     def from_maps(self, maps: Maps) -> list[Float[Tensor, "B D _ _"]]:
         """The pyramid from cached backbone maps (before `finish`)."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            finished = self.backbone.finish(maps)
-        return self.pyramid(finished)
+        return self.pyramid(self.backbone.finish(maps))

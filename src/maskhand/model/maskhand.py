@@ -8,12 +8,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.hand_model.layer import HandModel
 from maskhand.hand_model.skeleton import KEYPOINT_TO_MODEL
 from maskhand.model.coarse_head import CoarseHead
 from maskhand.model.config import ModelConfig
-from maskhand.model.encoder import Encoder, HandBackbone, Maps
+from maskhand.model.encoder import Encoder, Maps
 from maskhand.model.refinement import PoseGraph, Refinement
 from maskhand.model.synthesizer import Synthesizer, token_keypoints
 from maskhand.model.unmasking import Unmasked, unmask
@@ -46,8 +45,6 @@ class MaskHandModel(nn.Module):
         self.tokenizer = tokenizer.requires_grad_(False)
         length, code_dim = tokenizer.config.token_count, tokenizer.config.code_dim
         self.encoder = Encoder(config.encoder, config.width)
-        if isinstance(self.encoder.backbone, HandBackbone):
-            self.encoder.backbone.trunk.load_state_dict(shared_landmark_network().trunk.state_dict())
         rows, columns = self.encoder.backbone.base
         self.coarse_head = CoarseHead(config, rows * columns, shape_count)
         # Without refinement the 2D pose still says where each token looks first.
@@ -61,6 +58,16 @@ class MaskHandModel(nn.Module):
         self.synthesizer = Synthesizer(config, levels, code_dim)
         self.token_keypoint: Tensor
         self.register_buffer("token_keypoint", token_keypoints(length, _JOINT_TO_KEYPOINT), persistent=False)
+
+    @property
+    def borrowed(self) -> str:
+        """Prefix of the weights that are the landmark network's own, which a model file leaves out."""
+        return "encoder.backbone.trunk." if self.config.encoder.backbone == "hand" and self.reads_maps else "\0"
+
+    @property
+    def reads_maps(self) -> bool:
+        """Whether the landmark network's own feature maps can take the image's place."""
+        return self.config.encoder.backbone == "hand" and self.config.encoder.learns != "all"
 
     @property
     def codes(self) -> Float[Tensor, "K C"]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from maskhand.checkpoint import load_into, read_weights
 from maskhand.config import to_dict
 from maskhand.data.cached import CachedSamples, endless
 from maskhand.data.feature_cache import complete_shards
@@ -64,6 +65,8 @@ class ModelTraining:
     masking: MaskConfig = MaskConfig()
     tokenizer: str = "embedded"
     """Weights of stage 1: a file, or `embedded` for the shipped tokenizer."""
+    start: str | None = None
+    """Weights of an earlier run to start from; parts that it lacks keep their initial values."""
 
 
 class ModelObjective(nn.Module):
@@ -140,7 +143,11 @@ class ModelStage(Stage):
 
     def __init__(self, config: ModelTraining, tokenizer: VqMano, hand_model: HandModel) -> None:
         self.config, self.hand_model = config, hand_model
-        self.module = ModelObjective(config, MaskHandModel(config.model, tokenizer, hand_model.shape_count), hand_model)
+        model = MaskHandModel(config.model, tokenizer, hand_model.shape_count)
+        if config.start:
+            tensors, _ = read_weights(config.start)
+            load_into(model, model.state_dict() | tensors, source=config.start)
+        self.module = ModelObjective(config, model, hand_model)
         data = config.data
         self.tables = [CachedSamples(complete_shards(data.synthetic), in_memory=data.in_memory)]
         self.shares = [1.0]
@@ -157,12 +164,19 @@ class ModelStage(Stage):
             return {}
         return reconstruction_errors(module.model, self.hand_model, self.held_out, steps=3, limit=1000)  # type: ignore[arg-type]
 
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """The backbone learns at a tenth of the rate."""
+        objective: ModelObjective = self.module  # type: ignore[assignment]
+        inside = {id(p) for p in objective.model.encoder.backbone.parameters()}  # type: ignore[attr-defined]
+        learning = [p for p in self.module.parameters() if p.requires_grad]
+        groups = [([p for p in learning if id(p) not in inside], 1.0), ([p for p in learning if id(p) in inside], 0.1)]
+        return [{"params": params, "lr": learning_rate * share} for params, share in groups if params]
+
     def weights(self, module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return shipped_weights(module.model)  # type: ignore[arg-type]
 
 
 def shipped_weights(model: MaskHandModel) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and config of a model file: the tokenizer inside, a frozen backbone outside (it is the landmark network's)."""
-    skip = "encoder.backbone." if model.config.encoder.frozen else "\0"
-    tensors = {key: value for key, value in model.state_dict().items() if not key.startswith(skip)}
+    """Tensors and config of a model file: the tokenizer inside, a borrowed trunk outside (it is the landmark network's)."""
+    tensors = {key: value for key, value in model.state_dict().items() if not key.startswith(model.borrowed)}
     return tensors, {"model": to_dict(model.config), "tokenizer": to_dict(model.tokenizer.config)}
