@@ -85,6 +85,12 @@ class Predictor:
         """
         return self.from_boxes(read_photo(image, focal_px=focal_px), boxes, sides, keypoints=keypoints, steps=steps)
 
+    def from_detected(
+        self, image: ImageSource, found: list[DetectedHand], *, steps: int = 5, focal_px: float | None = None
+    ) -> list[Hand]:
+        """Hands that a provider has found already, in the order given."""
+        return self._reconstruct(read_photo(image, focal_px=focal_px), found, [None] * len(found), steps)
+
     def from_boxes(
         self,
         photo: Photo,
