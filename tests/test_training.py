@@ -9,8 +9,9 @@ import torch
 from maskhand.checkpoint import read_state, read_weights, save_state
 from maskhand.data.cached import CachedSamples, mixed_indices
 from maskhand.data.feature_cache import TrunkReader, cache_synthetic, complete_shards, photo_truth, write_shard
+from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.errors import AssetError, ConfigError, InputError
-from maskhand.model.config import ModelConfig
+from maskhand.model.config import EncoderConfig, ModelConfig
 from maskhand.synthesis.scenes import SceneConfig
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 from maskhand.training.loop import TrainConfig, fit, rate_at
@@ -94,6 +95,39 @@ def test_a_model_run_evaluates_keeps_the_best_and_logs(tmp_path, hand_model, sha
     assert result["pa_mpjpe_mm"] > 0 and result["landmark_network_pa_mpjpe_mm"] > 0
     assert (tmp_path / "best.safetensors").exists()
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+
+
+def test_live_images_train_a_whole_backbone_and_resume_exactly(tmp_path, hand_model) -> None:
+    torch.manual_seed(3)
+    tokenizer = VqMano(TOKENIZER).eval()
+
+    def run(folder: Path, stop: int | None = None) -> None:
+        settings = ModelTraining(
+            train=train_config(steps=2, batch_size=4),
+            data=DataConfig(synthetic="live", workers=0),
+            model=ModelConfig(width=16, heads=2, synthesizer_layers=1, encoder=EncoderConfig(learns="all")),
+        )
+        torch.manual_seed(7)
+        fit(ModelStage(settings, tokenizer, hand_model), settings.train, folder, stop_after=stop)
+
+    run(tmp_path / "whole")
+    run(tmp_path / "parts", stop=1)
+    run(tmp_path / "parts")
+    assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts"))
+    before = shared_landmark_network().trunk.state_dict()["stem.weight"]
+    after = weights_of(tmp_path / "whole")["encoder.backbone.trunk.stem.weight"]
+    assert not torch.equal(before, after), "the first layer has learned"
+
+
+@pytest.mark.parametrize(
+    ("data", "learns", "message"),
+    [({"synthetic": "live", "photos": "x"}, "nothing", "cannot be mixed"), ({"synthetic": "x"}, "all", "needs images")],
+)
+def test_data_that_does_not_go_with_the_backbone_is_refused(hand_model, data, learns, message) -> None:
+    model = ModelConfig(width=16, heads=2, encoder=EncoderConfig(learns=learns))
+    settings = ModelTraining(train=train_config(), data=DataConfig(**data), model=model)
+    with pytest.raises(ConfigError, match=message):
+        ModelStage(settings, VqMano(TOKENIZER).eval(), hand_model)
 
 
 def test_batches_hold_their_shares_and_every_row_comes_once_an_epoch() -> None:

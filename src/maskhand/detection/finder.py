@@ -13,7 +13,8 @@ from maskhand.geometry.crop import Crop, crop_around, crop_of_box
 from maskhand.records import DetectedHand
 
 PRESENCE_THRESHOLD = 0.5
-DUPLICATE_IOU = 0.55
+DUPLICATE_IOU, DUPLICATE_DISTANCE = 0.55, 0.25
+"""Overlap of boxes, or mean distance of keypoints in sizes of the hand, from which on two finds are one hand."""
 
 
 @runtime_checkable
@@ -27,6 +28,13 @@ class HandProvider(Protocol):
     def find_in_box(self, image: np.ndarray, box: np.ndarray) -> DetectedHand:
         """The hand in a box (x1, y1, x2, y2) [px], however unsure."""
         ...
+
+
+def same_hand(one: DetectedHand, other: DetectedHand) -> bool:
+    """Whether two finds are the same hand seen twice."""
+    distance = np.linalg.norm(one.keypoints[:, :2] - other.keypoints[:, :2], axis=1).mean()
+    size = max(float(np.ptp(hand.keypoints[:, :2], axis=0).max()) for hand in (one, other))
+    return bool(iou(one.box, other.box[None])[0] > DUPLICATE_IOU or distance < DUPLICATE_DISTANCE * size)
 
 
 class HandFinder:
@@ -44,7 +52,7 @@ class HandFinder:
         ]
         kept: list[DetectedHand] = []
         for _, hand in sorted(scored, key=lambda pair: -pair[0]):
-            if not kept or iou(hand.box, np.stack([k.box for k in kept])).max() < DUPLICATE_IOU:
+            if not any(same_hand(hand, other) for other in kept):
                 kept.append(hand)
         return kept
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
 NEAR_M = 0.02
+
+
+def compiled(function: Callable) -> Callable:
+    """Numba's njit, cached on disk where there is a folder to write to."""
+    try:
+        return njit(cache=True, fastmath=True)(function)
+    except RuntimeError:  # no writable folder: compile anew in each process
+        return njit(fastmath=True)(function)
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ def rasterise(points: np.ndarray, faces: np.ndarray, values: np.ndarray, size: t
     return Fragments(face, depth, out)
 
 
-@njit(cache=True, fastmath=True)
+@compiled
 def _draw(points, faces, face, inverse, weights):  # pragma: no cover (compiled)
     height, width = face.shape
     for f in range(len(faces)):
@@ -83,7 +92,7 @@ def _draw(points, faces, face, inverse, weights):  # pragma: no cover (compiled)
                 wc += step_c
 
 
-@njit(cache=True, fastmath=True)
+@compiled
 def _interpolate(points, faces, values, face, inverse, weights, out):  # pragma: no cover (compiled)
     height, width = face.shape
     for y in range(height):
@@ -107,7 +116,7 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
-@njit(cache=True)
+@compiled
 def _accumulate_normals(vertices, faces, normals):  # pragma: no cover (compiled)
     for f in range(len(faces)):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from maskhand.hand_model.layer import HandModel
-from maskhand.rendering.rasteriser import vertex_normals
+from maskhand.rendering.rasteriser import compiled, vertex_normals
 
 # Skin from light to dark, sRGB.
 _TONES = (
@@ -148,7 +147,7 @@ class Light:
         )
 
 
-@njit(cache=True, fastmath=True)
+@compiled
 def shade(face, values, volume, direction, colour, sky, ground, wrap, gloss, detail, out):  # pragma: no cover
     """Light every covered pixel into `out` (H, W, 3), linear.
 
@@ -188,7 +187,7 @@ def shade(face, values, volume, direction, colour, sky, ground, wrap, gloss, det
                 out[y, x, c] = albedo * (ambient + colour[c] * diffuse) + gleam * colour[c]
 
 
-@njit(cache=True, fastmath=True)
+@compiled
 def cast_shadows(vertices, normals, starts, ends, radii, own, direction, light, openness):  # pragma: no cover
     """Soft shadows and ambient occlusion per vertex, from capsules along the bones.
 

@@ -174,8 +174,8 @@ def fit(
                     stage.module.train()
                     log({**running, **results, "seconds": time.monotonic() - began})
                     bar.console.print(f"step {step}: " + ", ".join(f"{k} {v:.3f}" for k, v in results.items()))
-                    score = next(iter(results.values()))
-                    if score < best:
+                    score = next(iter(results.values()), math.inf)
+                    if score < best or not results:
                         best = score
                         if fabric.is_global_zero:
                             save_weights(out / "best.safetensors", *stage.weights(judged()))

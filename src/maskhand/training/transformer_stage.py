@@ -8,17 +8,24 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from maskhand.checkpoint import load_into, read_weights
 from maskhand.config import to_dict
 from maskhand.data.cached import CachedSamples, endless
 from maskhand.data.feature_cache import complete_shards
+from maskhand.data.live import live_batches
+from maskhand.detection.landmark_network import INPUT_PX, shared_landmark_network
+from maskhand.errors import ConfigError
 from maskhand.evaluation.reconstruction import reconstruction_errors
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
+from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.layer import HandModel
 from maskhand.model.config import ModelConfig
+from maskhand.model.encoder import Maps
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.model.unmasking import random_mask
+from maskhand.synthesis.scenes import SceneConfig
 from maskhand.tokenizer.vq_mano import VqMano
 from maskhand.training.loop import Stage, TrainConfig
 from maskhand.training.losses import LossWeights, masked_cross_entropy, scaled_to, weighted_mean
@@ -43,15 +50,20 @@ class MaskConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """What stage 2 trains on: shards of cached features, by folder."""
+    """What stage 2 trains on: shards of cached features, by folder, or images made on the spot."""
 
     synthetic: str
+    """A folder of shards, or `live`: images made in the loader's workers, for a backbone that learns."""
     photos: str | None = None
     photo_share: float = 0.2
     """Share of photos in a batch [ours]."""
     evaluation: str | None = None
     """Shards with truth that are only measured on."""
     in_memory: bool = False
+    workers: int = 2
+    """Processes that make live images."""
+    backgrounds: str | None = None
+    """Folder of photographs for live images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +103,13 @@ class ModelObjective(nn.Module):
         mask = mask | (labelled[:, None] == 0)  # a photo has no tokens to show
         wrong = (torch.rand_like(mask, dtype=torch.float32) < self.masking.wrong_tokens) & ~mask
         shown = torch.where(wrong, torch.randint_like(tokens, len(model.codes)), tokens)
-        image = batch["image"] if "image" in batch else {1: batch["map32"], 2: batch["map16"]}
-        context = model.observe(image, self._disturbed(batch["points"]))
+        if "image" in batch:
+            pixels = batch["image"].permute(0, 3, 1, 2).float() / 255
+            image: Tensor | Maps = pixels
+            points = self._network_keypoints(pixels)
+        else:
+            image, points = {1: batch["map32"], 2: batch["map16"]}, batch["points"]
+        context = model.observe(image, self._disturbed(points))
         logits = model.predict(context, shown, mask)
         # The network may run in bfloat16; millimetres need float32.
         with torch.autocast(logits.device.type, enabled=False):
@@ -108,6 +125,13 @@ class ModelObjective(nn.Module):
         if "teacher" in terms:
             shown_terms["teacher_mm"] = 1000 * terms["teacher"]
         return loss, {key: value.detach() for key, value in shown_terms.items()}  # type: ignore[return-value]
+
+    @torch.no_grad()
+    def _network_keypoints(self, image: Tensor) -> Tensor:
+        """The landmark network's keypoints of crops, errors and all: what the model will get at inference."""
+        network = shared_landmark_network().to(image.device)
+        read = network(interpolate(image, size=(INPUT_PX, INPUT_PX), mode="bilinear", antialias=True).float())
+        return torch.cat([read.points[..., :2] * 2 - 1, read.presence[:, None, None].expand(-1, 21, 1)], dim=-1)
 
     def _terms(
         self, batch: dict[str, Tensor], pose: Tensor, shape: Tensor, weak_camera: Tensor, labelled: Tensor
@@ -149,18 +173,32 @@ class ModelStage(Stage):
             load_into(model, model.state_dict() | tensors, source=config.start)
         self.module = ModelObjective(config, model, hand_model)
         data = config.data
+        self.live = data.synthetic == "live"
+        if self.live and data.photos:
+            raise ConfigError("data.photos are cached features; they cannot be mixed with live images: set data.photos=none")
+        if not self.live and config.model.encoder.learns == "all":
+            raise ConfigError("model.encoder.learns is 'all', which needs images: set data.synthetic=live")
+        self.held_out = CachedSamples(complete_shards(data.evaluation)) if data.evaluation else None
+        if self.live:
+            return
         self.tables = [CachedSamples(complete_shards(data.synthetic), in_memory=data.in_memory)]
         self.shares = [1.0]
         if data.photos:
             self.tables.append(CachedSamples(complete_shards(data.photos), in_memory=data.in_memory))
             self.shares = [1 - data.photo_share, data.photo_share]
-        self.held_out = CachedSamples(complete_shards(data.evaluation)) if data.evaluation else None
 
     def batches(self, start: int) -> Iterator[dict[str, Tensor]]:
-        return endless(self.tables, self.shares, self.config.train.batch_size, self.config.train.seed, start)
+        train, data = self.config.train, self.config.data
+        if not self.live:
+            return endless(self.tables, self.shares, train.batch_size, train.seed, start)
+        size = 224 if self.config.model.encoder.backbone == "hand" else 256
+        scenes = SceneConfig(size=size, backgrounds=data.backgrounds)
+        return live_batches(
+            free_hand_data(), scenes, seed=train.seed + 1, batch=train.batch_size, start=start, workers=data.workers
+        )
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
-        if self.held_out is None:
+        if self.held_out is None or not module.model.reads_maps:  # type: ignore[union-attr]
             return {}
         return reconstruction_errors(module.model, self.hand_model, self.held_out, steps=3, limit=1000)  # type: ignore[arg-type]
 
