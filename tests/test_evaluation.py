@@ -57,16 +57,22 @@ def test_the_shipped_model_beats_the_landmark_networks_3d_on_synthetic_images(pr
 
 def test_more_rounds_cost_less_than_so_many_networks(predictor) -> None:
     """What is computed once per image is not computed again each round."""
-    calls = {"encoder": 0, "synthesizer": 0}
+    calls = {"encoder": 0, "synthesizer": 0, "values": 0}
+
+    def count(part: str) -> None:
+        calls[part] += 1
+
     model = predictor.model
     handles = [
-        model.encoder.pyramid.register_forward_hook(lambda *_: calls.__setitem__("encoder", calls["encoder"] + 1)),
-        model.synthesizer.register_forward_hook(lambda *_: calls.__setitem__("synthesizer", calls["synthesizer"] + 1)),
+        model.encoder.pyramid.register_forward_hook(lambda *_: count("encoder")),
+        model.synthesizer.register_forward_hook(lambda *_: count("synthesizer")),
+        *[layer.look.value.register_forward_hook(lambda *_: count("values")) for layer in model.synthesizer.layers],
     ]
     model.reconstruct(torch.rand(1, 3, 224, 224), torch.rand(1, 21, 3), predictor.hand_model, steps=5)
     for handle in handles:
         handle.remove()
-    assert calls == {"encoder": 1, "synthesizer": 5}
+    layers, levels = len(model.synthesizer.layers), len(model.config.encoder.scales)
+    assert calls == {"encoder": 1, "synthesizer": 5, "values": layers * levels}
 
 
 def test_folders_that_are_not_there_are_named(tmp_path, predictor) -> None:

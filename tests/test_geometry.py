@@ -10,6 +10,7 @@ from maskhand.errors import InputError
 from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.camera import (
     fit_translation,
+    fit_view,
     project,
     project_in_crop,
     translation_from_weak,
@@ -69,6 +70,19 @@ def test_the_fitted_translation_reproduces_the_pixels() -> None:
     truth = torch.tensor([[0.1, -0.05, 0.6], [0, 0, 1.0], [-0.3, 0.2, 2.0]], dtype=torch.float64)
     pixels = project(points + truth[:, None], focal, principal)
     torch.testing.assert_close(fit_translation(points, pixels, focal, principal), truth)
+
+
+def test_the_fitted_view_finds_a_small_turn_and_keeps_to_its_prior_without_evidence() -> None:
+    points = 0.08 * torch.randn(21, 3, dtype=torch.float64)
+    focal, principal = torch.tensor([900.0]).double(), torch.tensor([320.0, 240.0]).double()
+    turn = matrix_from_axis_angle(torch.tensor([0.1, -0.15, 0.2]).double())
+    truth = torch.tensor([0.05, -0.02, 0.5]).double()
+    pixels = project(points @ turn.T + truth, focal, principal)
+    found, where = fit_view(points, pixels, torch.ones(21).double(), focal, principal, pixel_sigma=0.5, turn_sigma=1.0)
+    torch.testing.assert_close(found, turn, atol=1e-3, rtol=0)
+    torch.testing.assert_close(where, truth, atol=1e-3, rtol=0)
+    kept, _ = fit_view(points, pixels, torch.full((21,), 1e-9).double(), focal, principal, pixel_sigma=1.0)
+    torch.testing.assert_close(kept, torch.eye(3).double(), atol=1e-3, rtol=0)
 
 
 def test_the_turn_carries_the_optical_axis_onto_the_ray() -> None:

@@ -150,7 +150,10 @@ def test_the_picture_shows_photo_overlay_and_another_view(hands, demo_image) -> 
     [
         (lambda p, i: p(i, steps=0), "steps is 0"),
         (lambda p, i: p(i, steps=65), "steps is 65"),
-        (lambda p, i: p(i, side="both"), "side is"),
+        (lambda p, i: p(i, steps=1.5), "steps is 1.5"),
+        (lambda p, i: p(i, side="both"), "side is 'both'"),
+        (lambda p, i: p.reconstruct(i, "here"), "boxes are 'here'"),
+        (lambda p, i: p.reconstruct(i, [[1, 2, 3, 4], [1, 2]]), "expected numbers"),
         (lambda p, i: p.reconstruct(i), "needs boxes or keypoints"),
         (lambda p, i: p.reconstruct(i, [[10, 10, 5, 20]]), r"box 0 is \[10\.0, 10\.0, 5\.0, 20\.0\]"),
         (lambda p, i: p.reconstruct(i, [[0, 0, np.nan, 20]]), "box 0"),
@@ -163,14 +166,9 @@ def test_the_picture_shows_photo_overlay_and_another_view(hands, demo_image) -> 
         (lambda p, i: p.reconstruct(i, [[0, 0, 9, 9]], keypoints=np.ones((2, 21, 2))), "2 hands in keypoints but 1 boxes"),
     ],
 )
-@pytest.mark.filterwarnings("ignore")
 def test_bad_arguments_are_named(predictor, demo_image, call, message: str) -> None:
-    with pytest.raises(Exception) as caught:
+    with pytest.raises(InputError, match=message):
         call(predictor, demo_image)
-    if not isinstance(caught.value, InputError):
-        assert "TypeCheckError" in type(caught.value).__name__ or "Violation" in type(caught.value).__name__
-    else:
-        assert caught.match(message)
 
 
 def test_weights_that_do_not_exist_or_do_not_fit_are_named(tmp_path) -> None:
@@ -206,7 +204,26 @@ def test_a_device_that_is_not_there_is_named() -> None:
         load(device="cuda")
 
 
-def test_hands_are_found_in_every_finger_counting_photo(predictor, development_data) -> None:
-    for path in sorted((development_data / "finger_counting").glob("*.jpg")):
-        hands = predictor.provider.find(read_photo(path).pixels)
-        assert hands, path.name
+# The side of the hand in finger_counting's photos, by anatomy: palm or back, and where the thumb points. Three are left out as
+# undecided.
+LEFT = ("Set1_1_one_233", "Set1_2_two_73", "Set1_3_three_208", "Set1_3_three_44", "Set1_5_five_238")
+RIGHT = (
+    "Set1_1_one_89",
+    "Set1_2_two_223",
+    "Set1_4_four_18",
+    "Set1_5_five_102",
+    "Set2_1_one_152",
+    "Set2_4_four_26",
+    "Set2_5_five_161",
+)
+
+
+def test_hands_are_found_on_the_right_side_in_the_finger_counting_photos(predictor, development_data) -> None:
+    paths = sorted((development_data / "finger_counting").glob("*.jpg"))
+    assert len(paths) == 15
+    for path in paths:
+        found = predictor.provider.find(read_photo(path).pixels)
+        assert found, path.name
+        name = path.stem.removeprefix("Raw_Images_Human_")
+        if name in LEFT + RIGHT:
+            assert found[0].side == ("left" if name in LEFT else "right"), path.name

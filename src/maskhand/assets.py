@@ -77,6 +77,10 @@ def load_tokenizer(name: str | Path = "embedded") -> VqMano:
     if str(name) == "embedded":
         return read_model(embedded("default.safetensors"))[0].tokenizer
     tensors, config = read_weights(name)
+    if "model" in config:
+        return read_model(name)[0].tokenizer
+    if "tokenizer" not in config:
+        raise AssetError(f"{name} holds no tokenizer (its config has {', '.join(config) or 'nothing'})")
     tokenizer = VqMano(build(TokenizerConfig, config["tokenizer"]))
     load_into(tokenizer, tensors, source=name)
     return tokenizer.eval()

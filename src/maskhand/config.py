@@ -27,6 +27,10 @@ def build(cls: type[T], values: Mapping[str, Any], *, at: str = "") -> T:
     if unknown:
         name = at + sorted(unknown)[0]
         raise ConfigError(f"unknown setting {name}; known here: {', '.join(at + f for f in sorted(fields))}")
+    required = [f.name for f in fields.values() if f.default is f.default_factory is dataclasses.MISSING]
+    missing = [name for name in required if name not in values]
+    if missing:
+        raise ConfigError(f"setting {at}{missing[0]} is missing")
     hints = typing.get_type_hints(cls)
     return cls(**{key: _convert(hints[key], value, at + key) for key, value in values.items()})
 
@@ -44,6 +48,8 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     if origin is tuple:
         if not isinstance(value, Sequence) or isinstance(value, str):
             raise ConfigError(f"{name} is {value!r}; expected a list")
+        if Ellipsis not in arguments and len(value) != len(arguments):
+            raise ConfigError(f"{name} is {value!r}; expected {len(arguments)} values")
         return tuple(_convert(arguments[0], item, f"{name}[{i}]") for i, item in enumerate(value))
     if origin is typing.Literal:
         if value not in arguments:
@@ -63,6 +69,8 @@ def load(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -> T:
         values = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise ConfigError(f"config {path} does not exist; the project's own are in configs/") from None
+    except OSError as error:
+        raise ConfigError(f"config {path} cannot be read: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"config {path} is not valid TOML: {error}") from error
     for override in overrides:
@@ -77,13 +85,15 @@ def load(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -> T:
         table = values
         for name in tables:
             table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"override {override!r}: {name} is a value, not a table")
         table[leaf] = value
     return build(cls, values)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Plain nested values, as `build` takes them."""
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in _walk(dataclasses.asdict(config)).items()}
+    return _walk(dataclasses.asdict(config))
 
 
 def _walk(values: dict[str, Any]) -> dict[str, Any]:

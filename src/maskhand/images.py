@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from maskhand.errors import InputError
 
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
 DEFAULT_FOCAL_MM = 28.0
 """35 mm-equivalent focal length assumed of a photo that does not tell: a phone's main camera."""
 FILM_DIAGONAL_MM = math.hypot(36, 24)
 MAX_PIXELS = 400_000_000
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 _FOCAL_35MM_TAG, _EXIF_IFD = 0xA405, 0x8769
 
 
@@ -42,12 +43,15 @@ def read_photo(source: str | Path | Image.Image | np.ndarray, *, focal_px: float
         InputError: no such file, not an image, an empty or absurd one, or an array of another kind.
 
     """
-    if focal_px is not None and not (math.isfinite(focal_px) and focal_px > 0):
-        raise InputError(f"focal length is {focal_px}; it must be a positive number of pixels")
+    if focal_px is not None and not (isinstance(focal_px, (int, float)) and math.isfinite(focal_px) and focal_px > 0):
+        raise InputError(f"focal length is {focal_px!r}; it must be a positive number of pixels")
     if isinstance(source, np.ndarray):
         pixels, exif_mm = _from_array(source), None
     elif isinstance(source, Image.Image):
-        pixels, exif_mm = _from_pil(source, "the image")
+        try:
+            pixels, exif_mm = _from_pil(source, "the image")
+        except (OSError, SyntaxError) as error:
+            raise InputError(f"the image is damaged or cut short: {error}") from error
     elif isinstance(source, (str, Path)):
         pixels, exif_mm = _from_file(Path(source))
     else:
@@ -65,13 +69,14 @@ def _from_file(path: Path) -> tuple[np.ndarray, float | None]:
     if path.is_dir():
         raise InputError(f"{path} is a folder, not an image; the command line takes folders: maskhand reconstruct {path} -o OUT")
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             return _from_pil(image, str(path))
     except UnidentifiedImageError:
         hint = "; save it as JPEG or PNG first" if path.suffix.lower() in (".heic", ".heif", ".avif") else ""
         raise InputError(f"{path} is not an image that can be read{hint}") from None
     except Image.DecompressionBombError:
-        raise InputError(f"{path} has more than {MAX_PIXELS // 1_000_000} million pixels; scale it down first") from None
+        raise InputError(f"{path} has too many pixels; scale it down first (Pillow's limit, Image.MAX_IMAGE_PIXELS)") from None
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -79,6 +84,8 @@ def _from_file(path: Path) -> tuple[np.ndarray, float | None]:
 
 
 def _from_pil(image: Image.Image, name: str) -> tuple[np.ndarray, float | None]:
+    if not image.width * image.height:
+        raise InputError(f"{name} has {image.width} x {image.height} pixels; there is nothing to see")
     if image.width * image.height > MAX_PIXELS:
         raise InputError(f"{name} has {image.width} x {image.height} pixels; at most {MAX_PIXELS // 1_000_000} million work")
     exif_mm = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,11 @@ import torch
 from PIL import Image
 
 from maskhand.detection.finder import HandFinder, HandProvider
-from maskhand.detection.landmark_network import shared_landmark_network
+from maskhand.detection.landmark_network import INPUT_PX, shared_landmark_network
+from maskhand.detection.palm_detector import PalmDetector
+from maskhand.detection.palm_network import shared_palm_network
 from maskhand.errors import InputError
-from maskhand.geometry.camera import fit_translation, project, project_in_crop, translation_from_weak, turn_to_ray
+from maskhand.geometry.camera import fit_view, project, project_in_crop, translation_from_weak, turn_to_ray
 from maskhand.geometry.crop import Crop, crop_around
 from maskhand.hand_model.layer import HandModel, mirror_pose
 from maskhand.images import Photo, read_photo
@@ -20,8 +24,11 @@ from maskhand.model.confidence import Calibration
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.records import DetectedHand, Hand, Prediction, Side
 
-CROP_PX = 224
 MAX_STEPS = 64
+MEASURED_SHARE = 0.75
+"""How much the placing of a hand in the photo trusts measured keypoints over the network's own projection [ours]."""
+PIXEL_SIGMA = 0.02
+"""Expected error of a keypoint in sides of the crop [ours]."""
 ImageSource = str | Path | Image.Image | np.ndarray
 
 
@@ -38,8 +45,11 @@ class Predictor:
         device: str = "cpu",
     ) -> None:
         self.model, self.hand_model = model.eval().to(device), hand_model.to(device)
-        self.landmarks = shared_landmark_network().to(device)
-        self.provider = provider or HandFinder(landmarks=self.landmarks)
+        # Networks of its own on another device: the shared ones stay where other predictors use them.
+        shared = device == "cpu"
+        self.landmarks = shared_landmark_network() if shared else copy.deepcopy(shared_landmark_network()).to(device)
+        palms = shared_palm_network() if shared else copy.deepcopy(shared_palm_network()).to(device)
+        self.provider = provider or HandFinder(PalmDetector(palms), self.landmarks)
         self.calibration = calibration or Calibration()
         self.device = device
 
@@ -107,7 +117,7 @@ class Predictor:
                 raise InputError(
                     "reconstruct() needs boxes or keypoints; to search the photo for hands call the predictor itself"
                 )
-            boxes = np.stack([_box_around(k[k[:, 2] > 0, :2]) for k in own])
+            boxes = np.array([_box_around(k[k[:, 2] > 0, :2]) for k in own]).reshape(-1, 4)
         checked = _checked_boxes(boxes)
         count = len(checked)
         if own is not None and len(own) != count:
@@ -115,7 +125,8 @@ class Predictor:
         if sides is not None and len(sides) != count:
             raise InputError(f"{len(sides)} sides but {count} boxes; they must be as many")
         found = [self.provider.find_in_box(photo.pixels, box) for box in checked]
-        return self._reconstruct(photo, found, list(sides) if sides is not None else [None] * count, steps, own)
+        chosen = list(sides) if sides is not None else [None] * count
+        return self._reconstruct(photo, found, chosen, steps, own, checked)
 
     def _reconstruct(
         self,
@@ -124,6 +135,7 @@ class Predictor:
         sides: Sequence[Side | None],
         steps: int,
         own: np.ndarray | None = None,
+        boxes: np.ndarray | None = None,
     ) -> list[Hand]:
         if not (isinstance(steps, int) and 1 <= steps <= MAX_STEPS):
             raise InputError(f"steps is {steps!r}; expected a whole number from 1 to {MAX_STEPS}")
@@ -133,18 +145,22 @@ class Predictor:
         if not found:
             return []
         chosen = [side or hand.side for side, hand in zip(sides, found, strict=True)]
-        around = [hand.keypoints if own is None else _known(own[k]) for k, hand in enumerate(found)]
+        if own is None and not isinstance(self.provider, HandFinder):
+            own = np.stack([hand.keypoints for hand in found])  # another provider's keypoints are what the network gets
+        around = [
+            hand.keypoints if own is None else np.where(own[k, :, 2:] > 0, own[k], hand.keypoints) for k, hand in enumerate(found)
+        ]
         crops = [crop_around(points, mirrored=side == "left") for points, side in zip(around, chosen, strict=True)]
-        views = torch.from_numpy(np.stack([crop.extract(photo.pixels, CROP_PX) for crop in crops])).to(self.device)
-        prediction, points = self._predict(views, crops, own, steps)
+        views = torch.from_numpy(np.stack([crop.extract(photo.pixels, INPUT_PX) for crop in crops])).to(self.device)
+        prediction, points = self._predict(photo, views, crops, own, steps)
         return [
-            self._place(photo, hand, side, crop, prediction, k, points[k])
+            self._place(photo, hand if boxes is None else replace(hand, given_box=boxes[k]), side, crop, prediction, k, points[k])
             for k, (hand, side, crop) in enumerate(zip(found, chosen, crops, strict=True))
         ]
 
     @torch.inference_mode()
     def _predict(
-        self, views: torch.Tensor, crops: list[Crop], own: np.ndarray | None, steps: int
+        self, photo: Photo, views: torch.Tensor, crops: list[Crop], own: np.ndarray | None, steps: int
     ) -> tuple[Prediction, np.ndarray]:
         """The network's answer and the keypoints it was given (crop coordinates, confidence)."""
         image = views.permute(0, 3, 1, 2).float() / 255
@@ -158,6 +174,10 @@ class Predictor:
             points = torch.tensor(np.stack(in_crop), dtype=torch.float32, device=self.device)
         # The image encoder starts from the landmark network's own trunk: its maps serve both.
         seen = {1: maps[32], 2: maps[16], 4: maps[8]} if self.model.reads_maps else image
+        size = self.model.encoder.backbone.input_px
+        if size != INPUT_PX:
+            larger = np.stack([crop.extract(photo.pixels, size) for crop in crops])
+            seen = torch.from_numpy(larger).to(self.device).permute(0, 3, 1, 2).float() / 255
         return self.model.reconstruct(seen, points, self.hand_model, steps=steps), points.cpu().numpy()
 
     @torch.inference_mode()
@@ -174,9 +194,13 @@ class Predictor:
         flip = torch.tensor([-1.0 if side == "left" else 1.0, 1.0, 1.0], dtype=torch.float64)
         turn = turn_to_ray(torch.tensor(crop.centre), focal, principal) @ torch.from_numpy(crop.camera_rotation())
         vertices, keypoints = ((x[0].cpu().double() * flip) @ turn.T for x in (mesh.vertices, mesh.keypoints))
-        target = torch.from_numpy(crop.to_photo(flat.astype(np.float64)))
-        translation = fit_translation(keypoints, target, focal, principal)
-        vertices, keypoints = vertices + translation, keypoints + translation
+        # Where the keypoints should come to lie: as measured, and as the network drew them where nothing was measured.
+        measured = (given[:, 2:] > 0) * MEASURED_SHARE
+        target = torch.from_numpy(crop.to_photo(measured * given[:, :2] + (1 - measured) * flat).astype(np.float64))
+        trust = torch.from_numpy(np.where(given[:, 2] > 0, np.clip(given[:, 2], 0.3, 1.0), 0.3)).double()
+        settle, translation = fit_view(keypoints, target, trust, focal, principal, pixel_sigma=PIXEL_SIGMA * crop.side)
+        turn = settle @ turn
+        vertices, keypoints = vertices @ settle.T + translation, keypoints @ settle.T + translation
         own_pose = (mirror_pose(pose[0]) if side == "left" else pose[0]).cpu().double()
         own_pose = torch.cat([(turn @ own_pose[0])[None], own_pose[1:]])
         faces = self.hand_model.faces.cpu().numpy()
@@ -204,19 +228,20 @@ class Predictor:
         )
 
 
-def _known(keypoints: np.ndarray) -> np.ndarray:
-    """Keypoints for placing a crop: unknown ones sit on the mean of the known."""
-    known = keypoints[:, 2] > 0
-    return np.where(known[:, None], keypoints, keypoints[known].mean(0))
-
-
 def _box_around(points: np.ndarray) -> np.ndarray:
     low, high = points.min(0), points.max(0)
     return np.concatenate([low - 1, high + 1])
 
 
+def _numbers(values: object, name: str, expected: str) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} are {values!r}; expected numbers, {expected}") from None
+
+
 def _checked_boxes(boxes: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
-    array = np.asarray(boxes, dtype=np.float64)
+    array = _numbers(boxes, "boxes", "(N, 4): x1, y1, x2, y2 in pixels")
     if array.size == 0:
         return array.reshape(0, 4)
     if array.ndim != 2 or array.shape[1] != 4:
@@ -233,7 +258,7 @@ def _checked_boxes(boxes: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
 def _checked_keypoints(keypoints: np.ndarray | None) -> np.ndarray | None:
     if keypoints is None:
         return None
-    array = np.asarray(keypoints, dtype=np.float64)
+    array = _numbers(keypoints, "keypoints", "(N, 21, 2) or (N, 21, 3)")
     if array.ndim == 2:
         array = array[None]
     if array.ndim != 3 or array.shape[1] != 21 or array.shape[2] not in (2, 3):

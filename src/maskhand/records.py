@@ -26,6 +26,8 @@ class DetectedHand:
     """Detection score in [0, 1]."""
     world: np.ndarray | None = None
     """(21, 3) [m], the keypoint network's own 3D guess about the hand's middle (x right, y down, z away), if it makes one."""
+    given_box: np.ndarray | None = None
+    """(4,) the user's own box, where there is one."""
 
     @property
     def side(self) -> Side:
@@ -33,7 +35,9 @@ class DetectedHand:
 
     @property
     def box(self) -> np.ndarray:
-        """(4,) x1, y1, x2, y2 [px] around the keypoints."""
+        """(4,) x1, y1, x2, y2 [px]: the one given, or around the keypoints."""
+        if self.given_box is not None:
+            return self.given_box
         points = self.keypoints[:, :2]
         return np.concatenate([points.min(0), points.max(0)])
 

@@ -31,8 +31,10 @@ def synthetic(
     from maskhand.data.feature_cache import cache_shards
     from maskhand.errors import InputError
     from maskhand.evaluation.synthetic import TEST_SEED
+    from maskhand.synthesis.backgrounds import require_packaged_photos
     from maskhand.synthesis.scenes import SceneConfig
 
+    require_packaged_photos()
     if seed == TEST_SEED:
         raise InputError(f"seed {seed} is the synthetic test's; train on another")
     config = SceneConfig(backgrounds=backgrounds)

@@ -13,13 +13,13 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 Model = Annotated[str, typer.Option(help="`default`, or the path of a .safetensors file.")]
-Steps = Annotated[int, typer.Option(help="Rounds of unmasking.")]
+Steps = Annotated[int, typer.Option(min=1, max=64, help="Rounds of unmasking.")]
 
 
 @app.command()
 def tokenizer(
     poses: Annotated[Path | None, typer.Option(help="npz with recorded hands: positions_mm (N, 25, 3) in WebXR's order.")] = None,
-    count: Annotated[int, typer.Option(help="Held-out poses of the prior.")] = 5000,
+    count: Annotated[int, typer.Option(min=1, help="Held-out poses of the prior.")] = 5000,
     model: Model = "default",
     json_: Json = False,
 ) -> None:
@@ -37,7 +37,7 @@ def tokenizer(
 
 @app.command()
 def synthetic(
-    count: Annotated[int, typer.Option(help="Test images; they are drawn on the spot, always the same.")] = 5000,
+    count: Annotated[int, typer.Option(min=1, help="Test images; they are drawn on the spot, always the same.")] = 5000,
     steps: Steps = 5,
     cache: Annotated[Path | None, typer.Option(help="Folder to keep the features of the test images in.")] = None,
     model: Model = "default",
@@ -57,7 +57,7 @@ def synthetic(
 def stereo(
     root: Annotated[Path, typer.Option(help="The stereo_handpose3d folder.")],
     steps: Steps = 5,
-    every: Annotated[int, typer.Option(help="Use every so manieth frame.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Use every so manieth frame.")] = 1,
     model: Model = "default",
     json_: Json = False,
 ) -> None:

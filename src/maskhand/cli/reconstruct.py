@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from maskhand.predictor import Predictor
     from maskhand.records import Side
 
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
-
 
 class MeshFormat(StrEnum):
     """Mesh files."""
@@ -60,10 +58,13 @@ def reconstruct(
 
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    paths = find_photos(inputs)
+    paths = [path for path in find_photos(inputs) if out.resolve() not in path.resolve().parents or str(path) in inputs]
+    if not paths:
+        raise InputError(f"the only photos of {', '.join(inputs)} are results in {out}")
     given = read_boxes(boxes) if boxes else None
     out = made_folder(out)
     names = output_names(paths)
@@ -81,26 +82,27 @@ def reconstruct(
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=len(paths))
         for path, name in zip(paths, names, strict=True):
-            bar.update(task, description=path.name)
+            bar.update(task, description=escape(path.name))
             try:
                 count = reconstruct_one(
                     predictor, path, out, name, steps=steps, side=side, boxes=given, focal=focal, mesh=format_.value
                 )
-            except InputError as error:
+            except (InputError, OSError) as problem:
+                told = problem if isinstance(problem, InputError) else InputError(f"results cannot be written: {problem}")
                 if len(paths) == 1:
-                    raise
-                failed.append((path, error))
+                    raise told from problem
+                failed.append((path, told))
             else:
                 hands_total += count
                 if not count:
                     empty.append(path)
             bar.advance(task)
     done = len(paths) - len(failed)
-    console.print(f"{hands_total} hand{'s' * (hands_total != 1)} in {done} photo{'s' * (done != 1)} -> {out}")
+    console.print(f"{hands_total} hand{'s' * (hands_total != 1)} in {done} photo{'s' * (done != 1)} -> {escape(str(out))}")
     if empty:
-        console.print(f"no hand found in {len(empty)}: {', '.join(p.name for p in empty[:5])}{' ...' * (len(empty) > 5)}")
+        console.print(f"no hand found in {len(empty)}: {escape(', '.join(p.name for p in empty[:5]))}{' ...' * (len(empty) > 5)}")
     for path, why in failed:
-        console.print(f"[red]skipped[/red] {path}: {why}", highlight=False, soft_wrap=True)
+        console.print(f"[red]skipped[/red] {escape(f'{path}: {why}')}", highlight=False, soft_wrap=True)
     if failed:
         raise typer.Exit(1)
 
@@ -136,6 +138,8 @@ def reconstruct_one(
         if path.name not in boxes:
             raise InputError(f"the boxes file has no entry for {path.name}")
         listed = boxes[path.name]
+        if not isinstance(listed, list):
+            raise InputError(f"the boxes of {path.name} are {listed!r}; expected a list of [x1, y1, x2, y2]")
         hands = predictor.from_boxes(photo, listed, [known] * len(listed) if known else None, steps=steps)
     meshes = [f"{name}_{k}.{mesh}" if mesh != "none" else "" for k in range(len(hands))]
     for hand, file in zip(hands, meshes, strict=True):
@@ -144,13 +148,16 @@ def reconstruct_one(
     record = result_record(path.name, photo.pixels, hands, meshes, steps=steps)
     (out / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
     picture = draw_result(photo.pixels, hands)
-    cv2.imwrite(str(out / f"{name}.png"), picture[:, :, ::-1])
+    if not cv2.imwrite(str(out / f"{name}.png"), picture[:, :, ::-1]):
+        raise InputError(f"{out / f'{name}.png'} cannot be written")
     return len(hands)
 
 
 def find_photos(inputs: list[str]) -> list[Path]:
     """Files, folders' photos and globs' matches, each once, in order."""
     import glob
+
+    from maskhand.images import PHOTO_SUFFIXES
 
     found: list[Path] = []
     for text in inputs:

@@ -22,6 +22,8 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Start over even if the fol
 def tokenizer(config: Config, out: Out, set_: Set = None, stop_after: StopAfter = None, fresh: Fresh = False) -> None:
     """Stage 1: VQ-MANO on poses of the anatomical prior."""
     _needs_train_extra()
+    import torch
+
     from maskhand.config import load
     from maskhand.hand_model.free_hand import free_hand_data
     from maskhand.hand_model.layer import HandModel
@@ -29,6 +31,7 @@ def tokenizer(config: Config, out: Out, set_: Set = None, stop_after: StopAfter 
     from maskhand.training.tokenizer_stage import TokenizerStage, TokenizerTraining
 
     settings = load(TokenizerTraining, config, set_ or [])
+    torch.manual_seed(settings.train.seed)
     fit(TokenizerStage(settings, HandModel(free_hand_data())), settings.train, out, resume=not fresh, stop_after=stop_after)
 
 
@@ -36,6 +39,8 @@ def tokenizer(config: Config, out: Out, set_: Set = None, stop_after: StopAfter 
 def model(config: Config, out: Out, set_: Set = None, stop_after: StopAfter = None, fresh: Fresh = False) -> None:
     """Stage 2: the Context-Guided Masked Transformer, the tokenizer frozen."""
     _needs_train_extra()
+    import torch
+
     from maskhand.assets import load_tokenizer
     from maskhand.config import load
     from maskhand.hand_model.free_hand import free_hand_data
@@ -44,6 +49,7 @@ def model(config: Config, out: Out, set_: Set = None, stop_after: StopAfter = No
     from maskhand.training.transformer_stage import ModelStage, ModelTraining
 
     settings = load(ModelTraining, config, set_ or [])
+    torch.manual_seed(settings.train.seed)
     stage = ModelStage(settings, load_tokenizer(settings.tokenizer), HandModel(free_hand_data()))
     fit(stage, settings.train, out, resume=not fresh, stop_after=stop_after)
 
@@ -55,6 +61,7 @@ def ship(
     cache: Annotated[Path, typer.Option(help="Shards with truth to calibrate on, not the test's.")],
 ) -> None:
     """Turn trained weights into a file to ship: half precision, and the confidence fitted on held-out images."""
+    _needs_train_extra()
     from maskhand.training.ship import ship_weights
 
     typer.echo(ship_weights(weights, out, cache))

@@ -13,6 +13,7 @@ meta.json says what made it. A shard is complete once meta.json exists; a run th
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Iterable, Iterator
@@ -45,7 +46,8 @@ class TrunkReader:
     def __init__(
         self, network: LandmarkNetwork | None = None, *, batch: int = 16, device: str = "cpu", half: bool = False
     ) -> None:
-        self.network = (network or shared_landmark_network()).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        own = copy.deepcopy(network or shared_landmark_network())
+        self.network = own.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.batch, self.device, self.half = batch, device, half
 
     @torch.inference_mode()
@@ -66,6 +68,8 @@ def write_shard(
 ) -> int:
     """Write one shard from (crop, truth) pairs; nothing is left behind if it fails. Returns the number of rows."""
     folder = Path(folder)
+    if folder.exists() and not (folder / "meta.json").exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} exists and is no feature shard; name a folder of its own for the shard")
     partial = folder.with_name(folder.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -79,20 +83,25 @@ def write_shard(
             waiting.clear()
 
     truths: list[dict[str, Any]] = []
-    for image, truth in samples:
-        waiting.append(image)
-        truths.append(truth)
-        if len(waiting) == reader.batch:
-            flush()
-    flush()
-    for key, parts in columns.items():
-        np.save(partial / f"{key}.npy", np.concatenate(parts))
-    for key in TRUTH:
-        kind = bool if key in ("visible", "labelled") else np.float32
-        np.save(partial / f"{key}.npy", np.stack([np.asarray(t[key], kind) for t in truths]))
-    (partial / "meta.json").write_text(json.dumps({**meta, "rows": len(truths)}))
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    try:
+        for image, truth in samples:
+            waiting.append(image)
+            truths.append(truth)
+            if len(waiting) == reader.batch:
+                flush()
+        flush()
+        if not truths:
+            raise InputError(f"there is nothing to write to {folder}: no image held a hand")
+        for key, parts in columns.items():
+            np.save(partial / f"{key}.npy", np.concatenate(parts))
+        for key in TRUTH:
+            kind = bool if key in ("visible", "labelled") else np.float32
+            np.save(partial / f"{key}.npy", np.stack([np.asarray(t[key], kind) for t in truths]))
+        (partial / "meta.json").write_text(json.dumps({**meta, "rows": len(truths)}))
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return len(truths)
 
 

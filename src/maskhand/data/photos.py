@@ -15,15 +15,14 @@ import numpy as np
 
 from maskhand.data.feature_cache import photo_truth
 from maskhand.detection.finder import HandFinder
-from maskhand.geometry.crop import Crop, crop_around
+from maskhand.detection.landmark_network import INPUT_PX
+from maskhand.geometry.crop import crop_around, shaken
+from maskhand.images import PHOTO_SUFFIXES
 from maskhand.records import DetectedHand
-
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png"}
-CROP_PX = 224
 
 
 @dataclass(frozen=True)
-class Photo:
+class SourcePhoto:
     """A photo or a video frame, and whether it may shape weights."""
 
     name: str
@@ -32,7 +31,7 @@ class Photo:
     held_out: bool
 
 
-def development_photos(root: str | Path, *, video_step: int = 2) -> Iterator[Photo]:
+def development_photos(root: str | Path, *, video_step: int = 2) -> Iterator[SourcePhoto]:
     """Every photo of the sources marked for training, the held-out ones flagged.
 
     Held out: a fifth of the blocks of ten file numbers of sign_digits (the nearest thing to persons there), every fifth file
@@ -41,15 +40,15 @@ def development_photos(root: str | Path, *, video_step: int = 2) -> Iterator[Pho
     root = Path(root)
     for path in sorted((root / "sign_digits").rglob("*.JPG")):
         block = int(path.stem.split("_")[1]) // 10
-        yield Photo(str(path.relative_to(root)), read_rgb(path), held_out=block % 5 == 0)
+        yield SourcePhoto(str(path.relative_to(root)), read_rgb(path), held_out=block % 5 == 0)
     for folder in sorted(p for p in (root / "real_crops").glob("*") if p.is_dir()):
         files = sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
         for k, path in enumerate(files):
-            yield Photo(str(path.relative_to(root)), read_rgb(path), held_out=k % 5 == 4)
+            yield SourcePhoto(str(path.relative_to(root)), read_rgb(path), held_out=k % 5 == 4)
     for video in ("tfjs_hand_pose/asl_hand.25fps.mp4", "dex_retargeting/human_hand_video.mp4"):
         for k, frame in enumerate(video_frames(root / video)):
             if k % video_step == 0:
-                yield Photo(f"{video}#{k}", frame, held_out=False)
+                yield SourcePhoto(f"{video}#{k}", frame, held_out=False)
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -76,18 +75,7 @@ def teach(finder: HandFinder, image: np.ndarray, hand: DetectedHand, rng: np.ran
     return np.mean([a.keypoints[:, :2] for a in answers], 0), np.mean([a.world for a in answers if a.world is not None], 0)
 
 
-def shaken(crop: Crop, rng: np.random.Generator, amount: float = 1.0) -> Crop:
-    """A crop turned, scaled and shifted a little."""
-    shift = amount * rng.normal(0, 0.03, 2) * crop.side
-    return Crop(
-        (crop.centre[0] + shift[0], crop.centre[1] + shift[1]),
-        crop.side * float(np.exp(amount * rng.normal(0, 0.08))),
-        crop.angle + amount * rng.normal(0, 0.15),
-        crop.mirrored,
-    )
-
-
-def photo_samples(photos: Iterator[Photo], *, crops: int, seed: int) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+def photo_samples(photos: Iterator[SourcePhoto], *, crops: int, seed: int) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
     """`crops` shaken, recoloured crops of the surest hand of each photo, with the teacher's keypoints as truth."""
     finder = HandFinder()
     for k, photo in enumerate(photos):
@@ -98,7 +86,7 @@ def photo_samples(photos: Iterator[Photo], *, crops: int, seed: int) -> Iterator
         flat, world = teach(finder, photo.image, found[0], rng)
         for _ in range(crops):
             crop = shaken(crop_around(found[0].keypoints, mirrored=found[0].side == "left"), rng)
-            image = recoloured(crop.extract(photo.image, CROP_PX), rng)
+            image = recoloured(crop.extract(photo.image, INPUT_PX), rng)
             in_crop = world @ crop.camera_rotation()
             yield image, photo_truth(crop.to_crop(flat), in_crop * ([-1, 1, 1] if crop.mirrored else 1))
 

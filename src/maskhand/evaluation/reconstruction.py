@@ -30,7 +30,8 @@ def reconstruction_errors(
     columns: dict[str, list[Tensor]] = {}
     count = min(limit or len(samples), len(samples))
     for first in range(0, count, batch):
-        rows = samples.rows(np.arange(first, min(first + batch, count)))
+        device = model.codes.device
+        rows = {k: v.to(device) for k, v in samples.rows(np.arange(first, min(first + batch, count))).items()}
         answer = model.reconstruct({1: rows["map32"], 2: rows["map16"]}, rows["points"], hand_model, steps=steps)
         found, wanted = hand_model(answer.pose, answer.shape), hand_model(rows["pose"], rows["shape"])
         aligned = align_similarity(found.keypoints, wanted.keypoints)
@@ -47,7 +48,7 @@ def reconstruction_errors(
             "_spread": answer.spread,
         }
         for key, value in values.items():
-            columns.setdefault(key, []).append(value)
+            columns.setdefault(key, []).append(value.cpu())
     table = {key: torch.cat(parts) for key, parts in columns.items()}
     joint, visible, spread = (table.pop(key) for key in ("_joint", "_visible", "_spread"))
     result = {key: value.mean().item() for key, value in table.items()}

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from maskhand.geometry.rotations import matrix_from_axis_angle, skew_matrix
+
 CROP_FOCAL = 3.0
 """Focal length that the network assumes for every crop, in sides of the crop [ours; HaMeR: 5000/256 = 19.5]."""
 
@@ -69,3 +71,50 @@ def turn_to_ray(
         torch.stack([-x, -y, z], -1),
     ]
     return torch.stack(rows, -2)
+
+
+def fit_view(
+    points: Float[Tensor, "n 3"],
+    pixels: Float[Tensor, "n 2"],
+    weights: Float[Tensor, " n"],
+    focal_px: Float[Tensor, "1"],
+    principal_px: Float[Tensor, "2"],
+    *,
+    pixel_sigma: float,
+    turn_sigma: float = 0.25,
+    rounds: int = 6,
+) -> tuple[Float[Tensor, "3 3"], Float[Tensor, "3"]]:
+    """The small turn and the translation that put points nearest to pixels, by damped Gauss-Newton.
+
+    The turn is held near none by a prior, so that a hand seen edge-on is not flipped to please noisy keypoints [ours].
+
+    Args:
+        points: camera-frame points [m] about any origin.
+        weights: trust in each pixel, 0 to 1.
+        pixel_sigma: how far off a trusted pixel is expected to be [px].
+        turn_sigma: how far off the points' own orientation is expected to be [rad].
+        rounds: Gauss-Newton steps.
+
+    """
+    turn = torch.eye(3, dtype=points.dtype)
+    translation = fit_translation(points, pixels, focal_px, principal_px)
+    trust = (weights / pixel_sigma).repeat_interleave(2)
+    total = torch.zeros(3, dtype=points.dtype)
+    for _ in range(rounds):
+        turned = points @ turn.T
+        moved = turned + translation
+        x, y, z = moved.unbind(-1)
+        z = z.clamp(min=1e-3)
+        residual = (project(moved, focal_px, principal_px) - pixels).flatten() * trust
+        zero = torch.zeros_like(z)
+        by_point = focal_px * torch.stack(
+            [torch.stack([1 / z, zero, -x / z**2], -1), torch.stack([zero, 1 / z, -y / z**2], -1)], dim=1
+        )  # (n, 2, 3)
+        jacobian = torch.cat([-by_point @ skew_matrix(turned), by_point], dim=-1).flatten(0, 1) * trust[:, None]
+        prior = torch.cat([torch.full((3,), turn_sigma**-2, dtype=points.dtype), torch.full((3,), 1e-6, dtype=points.dtype)])
+        pull = torch.cat([total * turn_sigma**-2, torch.zeros(3, dtype=points.dtype)])
+        step = torch.linalg.solve(jacobian.T @ jacobian + prior.diag(), jacobian.T @ residual + pull)
+        turn = matrix_from_axis_angle(-step[:3]) @ turn
+        total = total - step[:3]
+        translation = translation - step[3:]
+    return turn, translation

@@ -109,3 +109,11 @@ def crop_of_box(box: np.ndarray, *, mirrored: bool, factor: float = 1.2) -> Crop
     """The axis-aligned square around a box (x1, y1, x2, y2) [px]."""
     x1, y1, x2, y2 = (float(v) for v in box)
     return Crop(((x1 + x2) / 2, (y1 + y2) / 2), max(x2 - x1, y2 - y1) * factor, 0.0, mirrored)
+
+
+def shaken(crop: Crop, rng: np.random.Generator, amount: float = 1.0, *, wild: float = 0.0) -> Crop:
+    """A crop turned, scaled and shifted a little, as a first guess of the keypoints would; `wild` is the share turned a lot."""
+    turn = rng.uniform(-0.9, 0.9) if rng.random() < wild else rng.normal(0, 0.15)
+    side = crop.side * float(np.exp(amount * rng.normal(0, 0.08)))
+    x, y = amount * rng.normal(0, 0.03, 2) * side
+    return Crop((crop.centre[0] + x, crop.centre[1] + y), side, crop.angle + amount * turn, crop.mirrored)

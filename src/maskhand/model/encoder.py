@@ -13,6 +13,7 @@ from maskhand.detection.landmark_network import POOLED_CHANNELS, TRUNK_CHANNELS,
 from maskhand.errors import ConfigError
 from maskhand.model.config import EncoderConfig
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _LATE_FROM = 10
 """The trunk's first block after stride 16."""
 
@@ -40,6 +41,7 @@ class HandBackbone(nn.Module):
 
     channels = {1: POOLED_CHANNELS, 2: TRUNK_CHANNELS[16], 4: TRUNK_CHANNELS[8]}
     base = (7, 7)
+    input_px = 224
 
     def __init__(self, *, late: bool = False) -> None:
         super().__init__()
@@ -70,6 +72,7 @@ class VitBackbone(nn.Module):
 
     channels = {1: 1280}
     base = (16, 12)
+    input_px = 256
 
     def __init__(self, *, depth: int = 32, width: int = 1280, heads: int = 16) -> None:
         super().__init__()
@@ -86,6 +89,7 @@ class VitBackbone(nn.Module):
         )  # fmt: skip
 
     def forward(self, image: Float[Tensor, "B 3 256 256"]) -> Maps:
+        image = (image - image.new_tensor(IMAGENET_MEAN)[:, None, None]) / image.new_tensor(IMAGENET_STD)[:, None, None]
         tokens = self.vit(image[..., 32:-32]).feature_maps[-1]  # (B, 192, C)
         return {1: tokens.transpose(1, 2).unflatten(2, self.base)}
 

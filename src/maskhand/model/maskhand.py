@@ -143,10 +143,12 @@ class MaskHandModel(nn.Module):
         self, result: Unmasked, pose: Float[Tensor, "B 16 3 3"], shape: Float[Tensor, "B 10"], hand_model: HandModel
     ) -> Float[Tensor, "B 21"]:
         """Root mean square distance [m] of the answer's keypoints to those of poses drawn from the tokens' distributions."""
-        flat = result.probabilities.flatten(0, 1)
-        generator = torch.Generator(device=flat.device).manual_seed(0)
-        drawn = torch.multinomial(flat, SPREAD_DRAWS, replacement=True, generator=generator)  # (B L, S)
-        tokens = drawn.view(*result.tokens.shape, SPREAD_DRAWS).permute(0, 2, 1).flatten(0, 1)  # (B S, L)
+        # The same uniform numbers for every hand, so that its answer does not depend on its neighbours in the batch.
+        length, codes = result.probabilities.shape[1:]
+        uniform = torch.rand(length, SPREAD_DRAWS, generator=torch.Generator().manual_seed(0)).to(pose.device)
+        below = result.probabilities.cumsum(-1)  # (B, L, K)
+        drawn = torch.searchsorted(below, uniform.expand(len(below), -1, -1).contiguous() * below[..., -1:])
+        tokens = drawn.clamp(max=codes - 1).permute(0, 2, 1).flatten(0, 1)  # (B S, L)
         poses = self.tokenizer.decode(tokens)
         others = hand_model.keypoints(poses, shape.repeat_interleave(SPREAD_DRAWS, 0)).unflatten(0, (-1, SPREAD_DRAWS))
         own = hand_model.keypoints(pose, shape)[:, None]

@@ -43,10 +43,11 @@ class CodeHead(nn.Module):
         self.sharpness = nn.Linear(width, 1)
 
     def forward(self, x: Float[Tensor, "B L D"], codes: Float[Tensor, "K C"]) -> Float[Tensor, "B L K"]:
-        x = self.norm(x)
-        closeness = self.point(x) @ codes.T - 0.5 * codes.square().sum(1)
-        spread = codes.var(0).sum()  # the unit of squared distances between codes
-        return closeness * (self.sharpness(x).clamp(-6, 6).exp() * 10 / spread)
+        with torch.autocast(x.device.type, enabled=False):  # near codes differ by less than bfloat16's rounding
+            x = self.norm(x.float())
+            closeness = self.point(x) @ codes.T - 0.5 * codes.square().sum(1)
+            spread = codes.var(0).sum()  # the unit of squared distances between codes
+            return closeness * (self.sharpness(x).clamp(-6, 6).exp() * 10 / spread)
 
 
 class Synthesizer(nn.Module):

@@ -9,7 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskhand.errors import InputError
+from maskhand.errors import ConfigError, InputError
+from maskhand.images import PHOTO_SUFFIXES
 
 # Photographs shipped inside scikit-image and scikit-learn, those that show no people.
 _PACKAGED = (
@@ -31,7 +32,6 @@ _PACKAGED = (
     ("sklearn", "datasets/images/china.jpg"),
     ("sklearn", "datasets/images/flower.jpg"),
 )
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
 @cache
@@ -45,13 +45,22 @@ def packaged_photos() -> tuple[np.ndarray, ...]:
     return tuple(photo for photo in photos if photo is not None)
 
 
+def require_packaged_photos() -> None:
+    """Raise unless every packaged photograph is there: without them a seed gives other images."""
+    if len(packaged_photos()) < len(_PACKAGED):
+        raise ConfigError(
+            f"only {len(packaged_photos())} of {len(_PACKAGED)} background photographs were found; "
+            "they come with scikit-image and scikit-learn: pip install 'maskhand[train]'"
+        )
+
+
 @cache
 def folder_photos(folder: str, limit: int = 400) -> tuple[np.ndarray, ...]:
     """Up to `limit` photographs of a folder, at most 1024 px wide."""
-    paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)[:limit]
+    paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)[:limit]
     photos = tuple(photo for photo in map(_read, paths) if photo is not None)
     if not photos:
-        raise InputError(f"background folder {folder} holds no readable image ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise InputError(f"background folder {folder} holds no readable image ({', '.join(sorted(PHOTO_SUFFIXES))})")
     return photos
 
 

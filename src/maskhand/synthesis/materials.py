@@ -8,6 +8,7 @@ import numpy as np
 
 from maskhand.hand_model.layer import HandModel
 from maskhand.rendering.rasteriser import compiled, vertex_normals
+from maskhand.synthesis.pose_prior import thumb_axes
 
 # Skin from light to dark, sRGB.
 _TONES = (
@@ -44,6 +45,8 @@ class HandRegions:
         joints, tips = model.joint_template.numpy(), template[model.tips.numpy()]
         weights = model.skin_weights.numpy()
         palm = _smooth(-normals[:, 1], -0.2, 0.5)
+        _, _, thumb_up = thumb_axes(model)
+        thumb_up = thumb_up * np.sign(thumb_up @ np.array([0.0, 1.0, 1.0]))
         nail, knuckle, tip = (np.zeros(len(template)) for _ in range(3))
         for finger in range(5):
             chain = joints[1 + 3 * finger : 4 + 3 * finger]
@@ -53,7 +56,7 @@ class HandRegions:
             relative = template - chain[2]
             along = relative @ bone / length
             # The nail faces away from the bending side.
-            up = np.array([0.0, 1.0, 0.0]) if finger < 4 else _thumb_nail_direction(template[weights[:, 15] > 0.9], bone)
+            up = np.array([0.0, 1.0, 0.0]) if finger < 4 else thumb_up
             up = up - (up @ bone) * bone
             up /= np.linalg.norm(up)
             own = weights[:, 3 * finger + 3] > 0.5
@@ -63,14 +66,6 @@ class HandRegions:
                 distance = np.linalg.norm(template - joint, axis=1)
                 knuckle = np.maximum(knuckle, _smooth(-distance, -0.016, -0.008) * _smooth(normals[:, 1], 0.1, 0.6))
         return cls(*(part.astype(np.float32) for part in (palm, nail, knuckle, tip)))
-
-
-def _thumb_nail_direction(distal: np.ndarray, bone: np.ndarray) -> np.ndarray:
-    """The thin direction of the thumb's last bone, on the side away from the palm."""
-    flat = distal - distal.mean(0)
-    flat = flat - np.outer(flat @ bone, bone)
-    thin = np.linalg.svd(flat, full_matrices=False)[2][1]
-    return thin * np.sign(thin @ np.array([0.0, 1.0, 1.0]))
 
 
 def _smooth(x: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import torch
 
-from maskhand.geometry.crop import CROP_FACTOR, Crop, crop_around
+from maskhand.geometry.crop import CROP_FACTOR, crop_around, shaken
 from maskhand.geometry.rotations import random_rotations
 from maskhand.hand_model.layer import HandModel
 from maskhand.rendering.rasteriser import Fragments, rasterise, vertex_normals
@@ -114,7 +114,7 @@ class SceneGenerator:
         wrist = np.array([0, 0, distance]) - keypoints[0].mean(0)
         points = keypoints[0] + wrist
         flat = focal * points[:, :2] / points[:, 2:]
-        crop = _jitter(crop_around(flat * 1000, mirrored=False, factor=CROP_FACTOR), config.crop_noise, rng)
+        crop = shaken(crop_around(flat * 1000, mirrored=False, factor=CROP_FACTOR), rng, config.crop_noise, wild=0.1)
         # Turn the scene with the crop, so that the truth is in the crop's own frame.
         turn = crop.camera_rotation().T
         centre, side = turn[:2, :2] @ np.array(crop.centre) / 1000, crop.side / 1000
@@ -266,14 +266,6 @@ def _draw_camera(keypoints: np.ndarray, rng: np.random.Generator) -> tuple[float
     crop_focal = float(np.exp(rng.uniform(np.log(1.3), np.log(9.0))))  # in sides of the crop
     extent = np.ptp(keypoints[:, :2], axis=0).max() * CROP_FACTOR
     return 1.0, max(crop_focal * max(extent, 0.12), 0.2 + keypoints[:, 2].max() - keypoints[:, 2].min())
-
-
-def _jitter(crop: Crop, amount: float, rng: np.random.Generator) -> Crop:
-    """What a first guess of the keypoints does to the crop."""
-    angle = crop.angle + amount * (rng.normal(0, 0.15) if rng.random() < 0.9 else rng.uniform(-0.9, 0.9))
-    side = crop.side * float(np.exp(amount * rng.normal(0, 0.08)))
-    shift = amount * rng.normal(0, 0.03, 2) * side
-    return Crop((crop.centre[0] + shift[0], crop.centre[1] + shift[1]), side, angle, crop.mirrored)
 
 
 def _occlude(image: np.ndarray, keypoints: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

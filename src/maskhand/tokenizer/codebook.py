@@ -32,15 +32,15 @@ class Codebook(nn.Module):
         flat = z.reshape(-1, z.shape[-1])
         return torch.addmm(self.codes.square().sum(1), flat, self.codes.T, alpha=-2).argmin(1).view(z.shape[:-1])
 
-    def forward(self, z: Float[Tensor, "B L D"]) -> tuple[Float[Tensor, "B L D"], Int[Tensor, "B L"]]:
-        """The nearest codes (gradients pass straight through to z) and their indices; updates the codes when training."""
+    def forward(self, z: Float[Tensor, "B L D"]) -> tuple[Float[Tensor, "B L D"], Float[Tensor, ""], Int[Tensor, "B L"]]:
+        """The nearest codes (gradients pass straight through to z), ||z - sg[c]||^2, indices; updates the codes when training."""
         if self.training and not self.initialised:
             self._initialise(z.detach())
         index = self.nearest(z.detach())
         quantised = self.codes[index]
         if self.training:
             self._update(z.detach().reshape(-1, z.shape[-1]), index.reshape(-1))
-        return z + (quantised - z).detach(), index
+        return z + (quantised - z).detach(), (z - quantised).square().mean(), index
 
     @torch.no_grad()
     def _initialise(self, z: Tensor) -> None:

@@ -125,7 +125,5 @@ class VqMano(nn.Module):
 
     def forward(self, pose: Float[Tensor, "B 16 3 3"]) -> tuple[Float[Tensor, "B 16 3 3"], Float[Tensor, ""], Int[Tensor, "B L"]]:
         """Reconstructed pose, commitment loss ||z - sg[c]||^2, tokens."""
-        z = self.encode_continuous(pose)
-        quantised, tokens = self.codebook(z)
-        commitment = (z - self.codebook.codes[tokens].detach()).square().mean()
+        quantised, commitment, tokens = self.codebook(self.encode_continuous(pose))
         return self.decode_embeddings(quantised), commitment, tokens

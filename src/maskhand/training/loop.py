@@ -5,6 +5,7 @@ Everything random is derived from (seed, step), so a run that is stopped and res
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
@@ -42,7 +43,7 @@ class TrainConfig:
     seed: int = 0
     evaluate_every: int = 1000
     save_every: int = 500
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     accelerator: str = "auto"
     devices: int = 1
 
@@ -113,22 +114,28 @@ def fit(
         else None
     )
     step, best = 0, math.inf
-    state_path = out / "state.pt"
+    state_path, state = out / "state.pt", {}
     if resume and state_path.exists():
         state = read_state(state_path)
-        stage.module.load_state_dict(state["module"])
-        optimizer.load_state_dict(state["optimizer"])
-        if average is not None:
-            average.load_state_dict(state["average"])
+        try:
+            stage.module.load_state_dict(state["module"])
+            if average is not None:
+                average.load_state_dict(state["average"])
+        except (KeyError, RuntimeError) as error:
+            raise ConfigError(
+                f"{state_path} was made with other settings: use another folder, or --fresh to start over"
+            ) from error
         step, best = state["step"], state["best"]
     if average is not None:
         average.to(fabric.device)
     module, optimizer = fabric.setup(stage.module, optimizer)
+    if state:
+        optimizer.load_state_dict(state["optimizer"])
 
     def save() -> None:
         if fabric.is_global_zero:
-            state = {"module": stage.module.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "best": best}
-            save_state(state_path, {**state, **({"average": average.state_dict()} if average is not None else {})})
+            now = {"module": stage.module.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "best": best}
+            save_state(state_path, {**now, **({"average": average.state_dict()} if average is not None else {})})
             save_weights(out / "last.safetensors", *stage.weights(judged()))
 
     def judged() -> nn.Module:
@@ -150,7 +157,9 @@ def fit(
         running: dict[str, float] = {}
         began, shown = time.monotonic(), 0.0
         while step < end:
-            for batch in stage.batches(step):
+            # Several devices take turns at the batches: of each W, one for every device.
+            mine = stage.batches(step * fabric.world_size + fabric.global_rank)
+            for batch in itertools.islice(mine, 0, None, fabric.world_size):
                 torch.manual_seed(config.seed * 1_000_003 + step)
                 for group, rate in zip(optimizer.param_groups, initial, strict=True):
                     group["lr"] = rate * rate_at(step, config)

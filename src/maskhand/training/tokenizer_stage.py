@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +75,7 @@ class TokenizerStage(Stage):
     def __init__(self, config: TokenizerTraining, hand_model: HandModel) -> None:
         self.config = config
         self.module = TokenizerObjective(config, hand_model)
-        self.prior = PosePrior(hand_model)
+        self.prior = PosePrior(copy.deepcopy(hand_model))  # stays on the CPU when the module moves
         self.held_out = held_out_poses(hand_model, 1000)
 
     def batches(self, start: int) -> Iterator[Float[Tensor, "B 16 3 3"]]:

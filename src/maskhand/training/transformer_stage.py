@@ -97,7 +97,8 @@ class ModelObjective(nn.Module):
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         model = self.model
         labelled = batch["labelled"].float()
-        with torch.no_grad():
+        # In half precision two thirds of the tokens would be other ones: near codes differ by less than its rounding.
+        with torch.no_grad(), torch.autocast(labelled.device.type, enabled=False):
             tokens = model.tokenizer.encode(batch["pose"])
         mask = random_mask(*tokens.shape, low=self.masking.low, high=self.masking.high, device=tokens.device)
         mask = mask | (labelled[:, None] == 0)  # a photo has no tokens to show
@@ -176,8 +177,15 @@ class ModelStage(Stage):
         self.live = data.synthetic == "live"
         if self.live and data.photos:
             raise ConfigError("data.photos are cached features; they cannot be mixed with live images: set data.photos=none")
-        if not self.live and config.model.encoder.learns == "all":
-            raise ConfigError("model.encoder.learns is 'all', which needs images: set data.synthetic=live")
+        encoder = config.model.encoder
+        if not self.live and (encoder.learns == "all" or encoder.backbone != "hand"):
+            raise ConfigError(
+                f"a backbone '{encoder.backbone}' that learns '{encoder.learns}' needs images: set data.synthetic=live"
+            )
+        if not self.live and encoder.laterals and max(encoder.scales) > 2:
+            raise ConfigError(
+                "shards hold maps for the scales 1 and 2; for finer ones set model.encoder.laterals=false or data.synthetic=live"
+            )
         self.held_out = CachedSamples(complete_shards(data.evaluation)) if data.evaluation else None
         if self.live:
             return
@@ -191,8 +199,8 @@ class ModelStage(Stage):
         train, data = self.config.train, self.config.data
         if not self.live:
             return endless(self.tables, self.shares, train.batch_size, train.seed, start)
-        size = 224 if self.config.model.encoder.backbone == "hand" else 256
-        scenes = SceneConfig(size=size, backgrounds=data.backgrounds)
+        objective: ModelObjective = self.module  # type: ignore[assignment]
+        scenes = SceneConfig(size=objective.model.encoder.backbone.input_px, backgrounds=data.backgrounds)
         return live_batches(
             free_hand_data(), scenes, seed=train.seed + 1, batch=train.batch_size, start=start, workers=data.workers
         )
@@ -200,7 +208,7 @@ class ModelStage(Stage):
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         if self.held_out is None or not module.model.reads_maps:  # type: ignore[union-attr]
             return {}
-        return reconstruction_errors(module.model, self.hand_model, self.held_out, steps=3, limit=1000)  # type: ignore[arg-type]
+        return reconstruction_errors(module.model, self.hand_model, self.held_out, steps=3, limit=400)  # type: ignore[arg-type]
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """The backbone learns at a tenth of the rate."""
