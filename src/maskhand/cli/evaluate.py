@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -68,12 +69,12 @@ def stereo(
     show(f"stereo_handpose3d, T = {steps}", stereo_errors(load(model), root, steps=steps, every=every), json_)
 
 
-def show(title: str, values: dict[str, float], as_json: bool) -> None:
+def show(title: str, values: Mapping[str, float | None], as_json: bool) -> None:
     """A table, or one JSON object."""
     import json
 
     if as_json:
-        typer.echo(json.dumps({key: round(value, 4) for key, value in values.items()}))
+        typer.echo(json.dumps({key: None if value is None else round(value, 4) for key, value in values.items()}))
         return
     from rich.console import Console
     from rich.table import Table
@@ -82,5 +83,5 @@ def show(title: str, values: dict[str, float], as_json: bool) -> None:
     table.add_column("measure")
     table.add_column("value", justify="right")
     for key, value in values.items():
-        table.add_row(key, f"{value:.3f}" if isinstance(value, float) else str(value))
+        table.add_row(key, "-" if value is None else f"{value:.3f}")
     Console().print(table)

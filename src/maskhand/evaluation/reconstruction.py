@@ -28,11 +28,13 @@ def reconstruction_errors(
     Spearman correlation of spread and error; and the landmark network's own figures on the same crops.
     """
     columns: dict[str, list[Tensor]] = {}
+    used = torch.zeros(len(model.codes), dtype=torch.bool)
     count = min(limit or len(samples), len(samples))
     for first in range(0, count, batch):
         device = model.codes.device
         rows = {k: v.to(device) for k, v in samples.rows(np.arange(first, min(first + batch, count))).items()}
         answer = model.reconstruct({1: rows["map32"], 2: rows["map16"]}, rows["points"], hand_model, steps=steps)
+        used[answer.tokens.unique().cpu()] = True
         found, wanted = hand_model(answer.pose, answer.shape), hand_model(rows["pose"], rows["shape"])
         aligned = align_similarity(found.keypoints, wanted.keypoints)
         flat = project_in_crop(found.keypoints, translation_from_weak(answer.weak_camera))
@@ -52,6 +54,7 @@ def reconstruction_errors(
     table = {key: torch.cat(parts) for key, parts in columns.items()}
     joint, visible, spread = (table.pop(key) for key in ("_joint", "_visible", "_spread"))
     result = {key: value.mean().item() for key, value in table.items()}
+    result["codes_used"] = used.float().mean().item()
     result["visible_pa_mm"] = joint[visible].mean().item()
     result["occluded_pa_mm"] = joint[~visible].mean().item()
     result["spearman_hand"] = spearman(spread.mean(1), table["pa_mpjpe_mm"])

@@ -59,7 +59,7 @@ def _numbers(path: Path) -> list[list[float]]:
     return rows
 
 
-def stereo_errors(predictor: Predictor, root: str | Path, *, steps: int = 5, every: int = 1) -> dict[str, float]:
+def stereo_errors(predictor: Predictor, root: str | Path, *, steps: int = 5, every: int = 1) -> dict[str, float | None]:
     """PA-MPJPE [mm] of the predictor and of the landmark network's own 3D on the same frames; reprojection [px].
 
     Raises:
@@ -77,30 +77,36 @@ def stereo_errors(predictor: Predictor, root: str | Path, *, steps: int = 5, eve
     usable = np.isfinite(points).all((1, 2)) & (np.nan_to_num(off, nan=np.inf).mean(2).max(0) < MAX_ERROR_PX)
     usable &= np.arange(len(points)) % every == 0
     columns: dict[str, list[float]] = {}
+    tokens: set[int] = set()
     for index, video in enumerate(videos):
         camera = Camera.read(root / "camera_parameters", index)
         for frame, image in enumerate(video_frames(video)):
             if frame >= len(points) or not usable[frame]:
                 continue
-            values = _frame_errors(predictor, image, points[frame], camera, steps)
+            values = _frame_errors(predictor, image, points[frame], camera, steps, tokens)
             for key, value in values.items():
                 columns.setdefault(key, []).append(value)
                 if key.endswith("_mm"):
                     columns.setdefault(f"{key}_camera{index}", []).append(value)
     if not columns:
         raise InputError(f"no hand was found in any usable frame of {root}")
-    result = {key: float(np.mean(values)) for key, values in columns.items()}
+    result: dict[str, float | None] = {key: float(np.mean(values)) for key, values in columns.items()}
+    result["pa_mpvpe_mm"] = None  # nobody measured the hand's surface
+    result["codes_used"] = len(tokens) / len(predictor.model.codes)
     return {**result, "frames": float(len(columns["pa_mpjpe_mm"])), "usable_frames": float(2 * usable.sum())}
 
 
-def _frame_errors(predictor: Predictor, image: np.ndarray, truth: np.ndarray, camera: Camera, steps: int) -> dict[str, float]:
-    """Errors of the hand nearest to the truth in the image; nothing if none is found."""
+def _frame_errors(
+    predictor: Predictor, image: np.ndarray, truth: np.ndarray, camera: Camera, steps: int, tokens: set[int]
+) -> dict[str, float]:
+    """Errors of the hand nearest to the truth in the image, its tokens added to `tokens`; nothing if none is found."""
     target = camera.project(truth)
     found = predictor.provider.find(image)
     if not found:
         return {}
     guess = min(found, key=lambda hand: float(np.abs(hand.keypoints[:, :2] - target).mean()))
     hand = predictor.from_detected(image, [guess], steps=steps, focal_px=float(camera.intrinsic[0, 0]))[0]
+    tokens.update(hand.details["tokens"].tolist())
     metric = torch.from_numpy(truth * UNIT_MM / 1000).double()
 
     def aligned(points: np.ndarray) -> float:

@@ -77,6 +77,24 @@ class Stage(ABC):
         return [{"params": [p for p in self.module.parameters() if p.requires_grad], "lr": learning_rate}]
 
 
+class _Sealed:
+    """Carries a batch past Fabric, which would round its numbers to half precision at the module's door."""
+
+    def __init__(self, batch: Any) -> None:
+        self.batch = batch
+
+
+class _Opening(nn.Module):
+    """The stage's module, taking sealed batches."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, sealed: _Sealed) -> Any:
+        return self.inner(sealed.batch)
+
+
 def rate_at(step: int, config: TrainConfig) -> float:
     """Share of the learning rate at a step: linear warm-up, then cosine decay."""
     warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
@@ -128,7 +146,7 @@ def fit(
         step, best = state["step"], state["best"]
     if average is not None:
         average.to(fabric.device)
-    module, optimizer = fabric.setup(stage.module, optimizer)
+    module, optimizer = fabric.setup(_Opening(stage.module), optimizer)
     if state:
         optimizer.load_state_dict(state["optimizer"])
 
@@ -163,7 +181,7 @@ def fit(
                 torch.manual_seed(config.seed * 1_000_003 + step)
                 for group, rate in zip(optimizer.param_groups, initial, strict=True):
                     group["lr"] = rate * rate_at(step, config)
-                loss, terms = module(fabric.to_device(batch))
+                loss, terms = module(_Sealed(fabric.to_device(batch)))
                 optimizer.zero_grad()
                 fabric.backward(loss)
                 fabric.clip_gradients(module, optimizer, max_norm=config.clip_norm)
