@@ -135,6 +135,12 @@ def test_the_hand_fills_its_crop_and_stands_upright(generator) -> None:
     assert np.mean([abs(np.arctan2(d[0], -d[1])) < 0.6 for d in up]) > 0.8
 
 
+def test_axis_aligned_crops_leave_hands_as_they_lie(hand_model) -> None:
+    samples = SceneGenerator(hand_model, SceneConfig(upright=False, crop_noise=0.0), seed=5).samples(0, 32)
+    up = [s.keypoints_2d[9] - s.keypoints_2d[0] for s in samples]
+    assert np.std([np.arctan2(d[0], -d[1]) for d in up]) > 0.5
+
+
 def test_images_differ_and_use_the_range(generator) -> None:
     images = np.stack([s.image for s in generator.samples(0, 16)])
     assert images.shape == (16, 224, 224, 3)

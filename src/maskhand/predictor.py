@@ -150,7 +150,10 @@ class Predictor:
         around = [
             hand.keypoints if own is None else np.where(own[k, :, 2:] > 0, own[k], hand.keypoints) for k, hand in enumerate(found)
         ]
-        crops = [crop_around(points, mirrored=side == "left") for points, side in zip(around, chosen, strict=True)]
+        crops = [
+            crop_around(points, mirrored=side == "left", upright=self.model.config.upright_crop)
+            for points, side in zip(around, chosen, strict=True)
+        ]
         views = torch.from_numpy(np.stack([crop.extract(photo.pixels, INPUT_PX) for crop in crops])).to(self.device)
         prediction, points = self._predict(photo, views, crops, own, steps)
         return [

@@ -53,6 +53,8 @@ class ModelConfig:
     graph_layers: int = 2
     """Layers of the 2D pose GCN [ours]."""
     dropout: float = 0.0
+    upright_crop: bool = True
+    """Turn crops so that wrist -> middle MCP points up [ours]; False is the paper's axis-aligned box."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads:

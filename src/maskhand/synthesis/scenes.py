@@ -44,6 +44,8 @@ class SceneConfig:
     """Side of the image [px]."""
     backgrounds: str | None = None
     """A folder of photographs to use beside the packaged ones."""
+    upright: bool = True
+    """Crops turned so that wrist -> middle MCP points up; False: axis-aligned boxes."""
     object_share: float = 0.28
     occluder_share: float = 0.22
     other_hand_share: float = 0.12
@@ -100,7 +102,7 @@ class SceneGenerator:
         with torch.no_grad():
             pose = self.prior.sample(2 * CHUNK, rng)
             shape = torch.as_tensor(rng.normal(size=(2 * CHUNK, self.model.shape_count)).clip(-2.5, 2.5), dtype=torch.float32)
-            pose[:, 0] = torch.as_tensor(np.stack([draw_view(rng) for _ in range(2 * CHUNK)]), dtype=torch.float32)
+            pose[:, 0] = torch.as_tensor(np.stack([self._view(rng) for _ in range(2 * CHUNK)]), dtype=torch.float32)
             mesh = self.model(pose, shape)
         vertices, keypoints = mesh.vertices.numpy(), mesh.keypoints.numpy()
         return [
@@ -108,13 +110,17 @@ class SceneGenerator:
             for k in range(CHUNK)
         ]
 
+    def _view(self, rng: np.random.Generator) -> np.ndarray:
+        view = draw_view(rng)
+        return view if self.config.upright else _rotation(rng.normal(0, 0.8), 2) @ view  # no crop will turn it back
+
     def _sample(self, pose: np.ndarray, shape: np.ndarray, vertices: np.ndarray, keypoints: np.ndarray, rng: np.random.Generator):
         config, size = self.config, self.config.size
         focal, distance = _draw_camera(keypoints[0], rng)
         wrist = np.array([0, 0, distance]) - keypoints[0].mean(0)
         points = keypoints[0] + wrist
         flat = focal * points[:, :2] / points[:, 2:]
-        crop = shaken(crop_around(flat * 1000, mirrored=False, factor=CROP_FACTOR), rng, config.crop_noise, wild=0.1)
+        crop = shaken(crop_around(flat * 1000, mirrored=False, upright=config.upright), rng, config.crop_noise, wild=0.1)
         # Turn the scene with the crop, so that the truth is in the crop's own frame.
         turn = crop.camera_rotation().T
         centre, side = turn[:2, :2] @ np.array(crop.centre) / 1000, crop.side / 1000

@@ -200,7 +200,9 @@ class ModelStage(Stage):
         if not self.live:
             return endless(self.tables, self.shares, train.batch_size, train.seed, start)
         objective: ModelObjective = self.module  # type: ignore[assignment]
-        scenes = SceneConfig(size=objective.model.encoder.backbone.input_px, backgrounds=data.backgrounds)
+        scenes = SceneConfig(
+            size=objective.model.encoder.backbone.input_px, backgrounds=data.backgrounds, upright=self.config.model.upright_crop
+        )
         return live_batches(
             free_hand_data(), scenes, seed=train.seed + 1, batch=train.batch_size, start=start, workers=data.workers
         )
