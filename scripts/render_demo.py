@@ -14,11 +14,12 @@ import numpy as np
 import torch
 import trimesh
 
+from maskhand.hand_model.axes import JointAxes
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.layer import HandModel
 from maskhand.synthesis.geometry import forearm
 from maskhand.synthesis.materials import HandRegions, skin_colours
-from maskhand.synthesis.pose_prior import JointAxes, pose_from_angles
+from maskhand.synthesis.pose_prior import pose_from_angles
 from maskhand.synthesis.scenes import SceneConfig, SceneGenerator
 
 OUTPUT = Path(__file__).parents[1] / "src/maskhand/assets/demo.jpg"

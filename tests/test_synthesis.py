@@ -7,9 +7,10 @@ import torch
 from maskhand.errors import InputError
 from maskhand.evaluation.synthetic import TEST_SEED
 from maskhand.geometry.rotations import axis_angle_from_matrix
+from maskhand.hand_model.axes import JointAxes
 from maskhand.rendering.rasteriser import rasterise, vertex_normals
 from maskhand.synthesis.backgrounds import background, folder_photos
-from maskhand.synthesis.pose_prior import JointAxes, PosePrior, penetrates, pose_from_angles, segment_distance
+from maskhand.synthesis.pose_prior import PosePrior, penetrates, pose_from_angles, segment_distance
 from maskhand.synthesis.scenes import CHUNK, SceneConfig, SceneGenerator
 
 

@@ -8,10 +8,13 @@ import torch
 from maskhand.model.unmasking import masked_after, random_mask, unmask
 
 
-def random_predictor(length: int, codes: int, seen: list[torch.Tensor]):
-    def predict(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def random_predictor(codes: torch.Tensor, seen: list[torch.Tensor]):
+    """Guesses; notes the tokens it is shown, -1 where masked."""
+
+    def predict(shown: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        tokens = torch.cdist(shown, codes[None]).argmin(-1)
         seen.append(torch.where(mask, -1, tokens))
-        return 3 * torch.randn(*tokens.shape, codes)
+        return 3 * torch.randn(*mask.shape, len(codes))
 
     return predict
 
@@ -19,7 +22,8 @@ def random_predictor(length: int, codes: int, seen: list[torch.Tensor]):
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 8, 64])
 def test_sampling_follows_the_cosine_schedule_and_never_re_masks(steps: int) -> None:
     seen: list[torch.Tensor] = []
-    result = unmask(random_predictor(64, 32, seen), torch.randn(32, 4), batch=6, length=64, steps=steps)
+    codes = torch.randn(32, 4)
+    result = unmask(random_predictor(codes, seen), codes, batch=6, length=64, steps=steps)
     assert len(seen) == steps
     for step, tokens in enumerate(seen[1:], start=1):
         expected = min(63, math.ceil(math.cos(math.pi / 2 * step / steps) * 64))
@@ -28,6 +32,8 @@ def test_sampling_follows_the_cosine_schedule_and_never_re_masks(steps: int) -> 
         assert (tokens[kept] == seen[step - 1][kept]).all(), "a kept token stays as it is"
     assert result.masked_counts[-1] == 0
     assert (result.confidence > 0).all()
+    last = seen[-1] != -1
+    assert (seen[-1][last] == result.tokens[last]).all()
 
 
 def test_the_surest_tokens_are_kept_first() -> None:
@@ -48,6 +54,18 @@ def test_without_temperature_sampling_is_deterministic_and_picks_the_likeliest()
     logits = torch.randn(2, 16, 9)
     result = unmask(lambda t, m: logits, torch.randn(9, 3), batch=2, length=16, steps=4)
     assert (result.tokens == logits.argmax(-1)).all()
+
+
+def test_soft_rounds_see_the_mean_of_the_codes() -> None:
+    logits, codes, seen = torch.randn(1, 8, 5), torch.randn(5, 3), []
+
+    def predict(shown: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        seen.append((shown, mask))
+        return logits
+
+    unmask(predict, codes, batch=1, length=8, steps=2, soft=True)
+    shown, mask = seen[1]
+    torch.testing.assert_close(shown[~mask], (logits.softmax(-1) @ codes)[~mask])
 
 
 def test_top_k_draws_only_among_the_likeliest() -> None:

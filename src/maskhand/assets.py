@@ -27,13 +27,16 @@ def embedded(name: str) -> Path:
         return Path(path)
 
 
-def load(name: str | Path = "default", *, hand_model: str | Path | None = None, device: str = "cpu") -> Predictor:
+def load(
+    name: str | Path = "default", *, hand_model: str | Path | None = None, device: str = "cpu", refine: bool = True
+) -> Predictor:
     """A predictor with weights.
 
     Args:
         name: `default` for the embedded weights, or the path of a .safetensors file that `maskhand train model` wrote.
         hand_model: an npz or MANO_RIGHT.pkl, for weights trained on it; the embedded free hand otherwise.
         device: `cpu`, `cuda`, `cuda:1`, `mps`.
+        refine: nudge each pose towards the 2D keypoints it was made from; False gives the network's bare answer.
 
     Raises:
         AssetError: no such weights, damaged ones, or ones trained on another hand model.
@@ -49,7 +52,7 @@ def load(name: str | Path = "default", *, hand_model: str | Path | None = None, 
         raise AssetError(f"weights {path.name} were trained on hand model '{trained_on}', not on '{hand.name}'")
     calibration = Calibration(**config.get("calibration", {}))
     try:
-        return Predictor(model, hand, calibration=calibration, device=device)
+        return Predictor(model, hand, calibration=calibration, device=device, refine=refine)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
 

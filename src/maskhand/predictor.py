@@ -16,8 +16,17 @@ from maskhand.detection.landmark_network import INPUT_PX, shared_landmark_networ
 from maskhand.detection.palm_detector import PalmDetector
 from maskhand.detection.palm_network import shared_palm_network
 from maskhand.errors import InputError
-from maskhand.geometry.camera import fit_view, project, project_in_crop, translation_from_weak, turn_to_ray
+from maskhand.geometry.camera import (
+    CROP_FOCAL,
+    fit_view,
+    project,
+    project_in_crop,
+    translation_from_weak,
+    turn_to_ray,
+    weak_from_translation,
+)
 from maskhand.geometry.crop import Crop, crop_around
+from maskhand.hand_model.fitting import fit_keypoints
 from maskhand.hand_model.layer import HandModel, mirror_pose
 from maskhand.images import Photo, read_photo
 from maskhand.model.confidence import Calibration
@@ -43,6 +52,7 @@ class Predictor:
         provider: HandProvider | None = None,
         calibration: Calibration | None = None,
         device: str = "cpu",
+        refine: bool = True,
     ) -> None:
         self.model, self.hand_model = model.eval().to(device), hand_model.to(device)
         # Networks of its own on another device: the shared ones stay where other predictors use them.
@@ -52,6 +62,7 @@ class Predictor:
         self.provider = provider or HandFinder(PalmDetector(palms), self.landmarks)
         self.calibration = calibration or Calibration()
         self.device = device
+        self.refine = refine
 
     def __call__(
         self, image: ImageSource, *, steps: int = 5, side: Side | None = None, focal_px: float | None = None
@@ -181,7 +192,10 @@ class Predictor:
         if size != INPUT_PX:
             larger = np.stack([crop.extract(photo.pixels, size) for crop in crops])
             seen = torch.from_numpy(larger).to(self.device).permute(0, 3, 1, 2).float() / 255
-        return self.model.reconstruct(seen, points, self.hand_model, steps=steps), points.cpu().numpy()
+        prediction = self.model.reconstruct(seen, points, self.hand_model, steps=steps)
+        if self.refine:
+            prediction = refined(self.hand_model, prediction, points)
+        return prediction, points.cpu().numpy()
 
     @torch.inference_mode()
     def _place(
@@ -229,6 +243,20 @@ class Predictor:
                 "focal_source": photo.focal_source,
             },
         )
+
+
+def refined(hand_model: HandModel, prediction: Prediction, points: torch.Tensor) -> Prediction:
+    """The prediction, its pose and camera nudged towards the 2D keypoints it was made from (`fit_keypoints`)."""
+    pose, translation = fit_keypoints(
+        hand_model,
+        prediction.pose,
+        prediction.shape,
+        translation_from_weak(prediction.weak_camera),
+        points[..., :2],
+        points[..., 2],
+        focal=CROP_FOCAL,
+    )
+    return replace(prediction, pose=pose, weak_camera=weak_from_translation(translation))
 
 
 def _box_around(points: np.ndarray) -> np.ndarray:

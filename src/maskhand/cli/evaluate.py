@@ -14,6 +14,7 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 Model = Annotated[str, typer.Option(help="`default`, or the path of a .safetensors file.")]
+Refine = Annotated[bool, typer.Option(help="Nudge poses towards the measured 2D keypoints, as the predictor does.")]
 Steps = Annotated[int, typer.Option(min=1, max=64, help="Rounds of unmasking.")]
 
 
@@ -40,6 +41,7 @@ def tokenizer(
 def synthetic(
     count: Annotated[int, typer.Option(min=1, help="Test images; they are drawn on the spot, always the same.")] = 5000,
     steps: Steps = 5,
+    refine: Refine = True,
     cache: Annotated[Path | None, typer.Option(help="Folder to keep the features of the test images in.")] = None,
     model: Model = "default",
     json_: Json = False,
@@ -50,7 +52,9 @@ def synthetic(
     from maskhand.evaluation.synthetic import synthetic_test
 
     predictor = load(model)
-    result = reconstruction_errors(predictor.model, predictor.hand_model, synthetic_test(count, cache), steps=steps, limit=count)
+    result = reconstruction_errors(
+        predictor.model, predictor.hand_model, synthetic_test(count, cache), steps=steps, limit=count, refine=refine
+    )
     show(f"{count} synthetic test images, T = {steps} (our hand; not comparable with figures on MANO)", result, json_)
 
 
@@ -58,6 +62,7 @@ def synthetic(
 def stereo(
     root: Annotated[Path, typer.Option(help="The stereo_handpose3d folder.")],
     steps: Steps = 5,
+    refine: Refine = True,
     every: Annotated[int, typer.Option(min=1, help="Use every so manieth frame.")] = 1,
     model: Model = "default",
     json_: Json = False,
@@ -66,7 +71,7 @@ def stereo(
     from maskhand.assets import load
     from maskhand.evaluation.stereo import stereo_errors
 
-    show(f"stereo_handpose3d, T = {steps}", stereo_errors(load(model), root, steps=steps, every=every), json_)
+    show(f"stereo_handpose3d, T = {steps}", stereo_errors(load(model, refine=refine), root, steps=steps, every=every), json_)
 
 
 def show(title: str, values: Mapping[str, float | None], as_json: bool) -> None:

@@ -44,6 +44,7 @@ def reconstruct(
     focal: Annotated[float | None, typer.Option(help="Focal length in pixels, if known; sets the depth.")] = None,
     format_: Annotated[MeshFormat, typer.Option("--format", help="Mesh files, one per hand.")] = MeshFormat.glb,
     model: Annotated[str, typer.Option(help="`default`, or the path of a .safetensors file.")] = "default",
+    refine: Annotated[bool, typer.Option(help="Nudge poses towards the measured 2D keypoints.")] = True,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
 ) -> None:
     """Reconstruct the hands of photos.
@@ -70,7 +71,7 @@ def reconstruct(
     names = output_names(paths)
     from maskhand.assets import load
 
-    predictor = load(model, device=device)
+    predictor = load(model, device=device, refine=refine)
     hands_total, empty, failed = 0, [], []
     columns = (
         TextColumn("reconstructing"),

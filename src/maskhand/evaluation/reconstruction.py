@@ -12,6 +12,7 @@ from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
 from maskhand.hand_model.layer import HandModel
 from maskhand.model.maskhand import MaskHandModel
+from maskhand.predictor import refined
 
 
 @torch.inference_mode()
@@ -23,6 +24,7 @@ def reconstruction_errors(
     steps: int = 5,
     limit: int | None = None,
     batch: int = 50,
+    refine: bool = False,
 ) -> dict[str, float]:
     """PA-MPJPE, PA-MPVPE, wrist-relative MPJPE [mm], 2D error [% of the crop's side], visible and occluded joints apart,
     Spearman correlation of spread and error; and the landmark network's own figures on the same crops.
@@ -34,6 +36,8 @@ def reconstruction_errors(
         device = model.codes.device
         rows = {k: v.to(device) for k, v in samples.rows(np.arange(first, min(first + batch, count))).items()}
         answer = model.reconstruct({1: rows["map32"], 2: rows["map16"]}, rows["points"], hand_model, steps=steps)
+        if refine:
+            answer = refined(hand_model, answer, rows["points"])
         used[answer.tokens.unique().cpu()] = True
         found, wanted = hand_model(answer.pose, answer.shape), hand_model(rows["pose"], rows["shape"])
         aligned = align_similarity(found.keypoints, wanted.keypoints)

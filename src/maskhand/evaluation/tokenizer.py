@@ -13,9 +13,10 @@ from maskhand.errors import InputError
 from maskhand.evaluation.metrics import aligned_point_error_mm
 from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.rotations import random_rotations
+from maskhand.hand_model.axes import JointAxes
 from maskhand.hand_model.layer import HandModel
 from maskhand.hand_model.skeleton import WEBXR_TO_KEYPOINTS
-from maskhand.synthesis.pose_prior import JointAxes, PosePrior, pose_from_angles
+from maskhand.synthesis.pose_prior import PosePrior, pose_from_angles
 from maskhand.tokenizer.vq_mano import VqMano
 
 HELD_OUT_SEED = 987_654_321

@@ -21,6 +21,12 @@ def translation_from_weak(weak: Float[Tensor, "*b 3"], focal: float = CROP_FOCAL
     return torch.stack([x, y, 2 * focal / scale.clamp(min=0.1)], dim=-1)
 
 
+def weak_from_translation(translation: Float[Tensor, "*b 3"], focal: float = CROP_FOCAL) -> Float[Tensor, "*b 3"]:
+    """The inverse of `translation_from_weak`."""
+    x, y, z = translation.unbind(-1)
+    return torch.stack([2 * focal / z, x, y], dim=-1)
+
+
 def project_in_crop(
     points: Float[Tensor, "*b n 3"], translation: Float[Tensor, "*b 3"], focal: float = CROP_FOCAL
 ) -> Float[Tensor, "*b n 2"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from maskhand.hand_model.layer import HandModel
@@ -90,9 +90,9 @@ class MaskHandModel(nn.Module):
             reference = torch.where(own[..., 2:] > 0, own[..., :2].clamp(-1.5, 1.5), 0.0) + reference
         return Context(self.synthesizer.prepare(pyramid), pose_context, reference, shape, weak_camera)
 
-    def predict(self, context: Context, tokens: Int[Tensor, "B L"], mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B L K"]:
-        """Logits of every token's code; masked tokens are seen as [MASK]."""
-        x = torch.where(mask[..., None], self.mask_token, self.embed(self.codes[tokens])) + self.place
+    def predict(self, context: Context, embedding: Float[Tensor, "B L C"], mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B L K"]:
+        """Logits of every token's code from the code vectors of the known ones; masked tokens are seen as [MASK]."""
+        x = torch.where(mask[..., None], self.mask_token, self.embed(embedding)) + self.place
         refined = self.refinement(x, context.pose_context)
         return self.synthesizer(refined, context.reference, context.values, self.codes)
 
@@ -108,6 +108,7 @@ class MaskHandModel(nn.Module):
         top_k: int | None = None,
         generator: torch.Generator | None = None,
         from_codes: bool = False,
+        soft: bool = True,
     ) -> Prediction:
         """One hand per crop, its surest tokens first.
 
@@ -116,11 +117,12 @@ class MaskHandModel(nn.Module):
             temperature, top_k, generator: how codes are drawn; temperature 0 takes the likeliest.
             from_codes: decode the chosen codes themselves instead of the mean of the codes under the distribution that chose
                 them. The mean is the better estimate of one answer, the codes are the sharper sample.
+            soft: likewise for what later rounds see of accepted tokens (`unmask`).
 
         """
         context = self.observe(image, keypoints)
         result = unmask(
-            lambda tokens, mask: self.predict(context, tokens, mask),
+            lambda embedding, mask: self.predict(context, embedding, mask),
             self.codes,
             batch=len(keypoints),
             length=self.tokenizer.config.token_count,
@@ -128,6 +130,7 @@ class MaskHandModel(nn.Module):
             temperature=temperature,
             top_k=top_k,
             generator=generator,
+            soft=soft,
         )
         pose = self.tokenizer.decode(result.tokens) if from_codes else self.tokenizer.decode_embeddings(result.embedding)
         return Prediction(

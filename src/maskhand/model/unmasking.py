@@ -44,7 +44,7 @@ class Unmasked:
 
 
 def unmask(
-    predict: Callable[[Int[Tensor, "B L"], Bool[Tensor, "B L"]], Float[Tensor, "B L K"]],
+    predict: Callable[[Float[Tensor, "B L C"], Bool[Tensor, "B L"]], Float[Tensor, "B L K"]],
     codes: Float[Tensor, "K C"],
     *,
     batch: int,
@@ -53,24 +53,28 @@ def unmask(
     temperature: float = 0.0,
     top_k: int | None = None,
     generator: torch.Generator | None = None,
+    soft: bool = False,
 ) -> Unmasked:
     """Confidence-guided sampling: start fully masked, keep the surest tokens of each round, mask the others again.
 
     Args:
-        predict: logits of every token from (tokens, mask); masked tokens hold 0.
+        predict: logits of every token from (code vectors, mask); what masked tokens hold does not matter.
         codes: the codebook.
         steps: rounds T.
         temperature: 0 takes the likeliest code, otherwise codes are drawn from softmax(logits / temperature).
         top_k: draw among the k likeliest codes only.
+        soft: let later rounds see the mean code of an accepted token's distribution instead of the code chosen; where the
+            distribution is broad, one code is a far too definite answer [ours].
 
     """
     tokens = torch.zeros(batch, length, dtype=torch.long, device=codes.device)
     mask = torch.ones(batch, length, dtype=torch.bool, device=codes.device)
     confidence = torch.zeros(batch, length, device=codes.device)
+    shown = torch.zeros(batch, length, codes.shape[1], device=codes.device)
     kept = torch.zeros(batch, length, len(codes), device=codes.device)
     counts = []
     for round_index in range(1, steps + 1):
-        logits = predict(tokens, mask)
+        logits = predict(shown, mask)
         probabilities = logits.softmax(-1)
         proposed = _choose(logits, temperature, top_k, generator)
         sure = probabilities.gather(-1, proposed[..., None])[..., 0]
@@ -82,6 +86,8 @@ def unmask(
         tokens = torch.where(accept, proposed, tokens)
         confidence = torch.where(accept, sure, confidence)
         kept = torch.where(accept[..., None], probabilities, kept)
+        if round_index < steps:
+            shown = kept @ codes if soft else codes[tokens]
         mask = mask & ~accept
     return Unmasked(tokens, confidence, kept @ codes, kept, tuple(counts))
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from maskhand.hand_model.axes import thumb_axes
 from maskhand.hand_model.layer import HandModel
 from maskhand.rendering.rasteriser import compiled, vertex_normals
-from maskhand.synthesis.pose_prior import thumb_axes
 
 # Skin from light to dark, sRGB.
 _TONES = (

@@ -40,6 +40,8 @@ class MaskConfig:
     """tau ~ U(low, high) (Table 13; the paper's best is the full range)."""
     wrong_tokens: float = 0.1
     """Share of the visible tokens replaced by random ones [sibling: MoMask]."""
+    own_tokens: float = 0.0
+    """Share of batches whose visible tokens are what a first round of the model itself made of them, as at inference [ours]."""
     no_keypoints: float = 0.1
     """Share of samples without any 2D keypoint [ours]."""
     lost_keypoints: float = 0.08
@@ -111,13 +113,18 @@ class ModelObjective(nn.Module):
         else:
             image, points = {1: batch["map32"], 2: batch["map16"]}, batch["points"]
         context = model.observe(image, self._disturbed(points))
-        logits = model.predict(context, shown, mask)
+        visible = model.codes[shown]
+        if self.masking.own_tokens and float(torch.rand(())) < self.masking.own_tokens:
+            with torch.no_grad():
+                first = model.predict(context, visible, torch.ones_like(mask)).float()
+            visible = first.softmax(-1) @ model.codes
+        logits = model.predict(context, visible, mask)
         # The network may run in bfloat16; millimetres need float32.
         with torch.autocast(logits.device.type, enabled=False):
             log_probabilities = logits.float().log_softmax(-1)
             # Expectation in place of a choice: softmax(logits) @ codebook is differentiable.
             mixture = log_probabilities.exp() @ model.codes
-            embedding = torch.where((mask | wrong)[..., None], mixture, model.codes[tokens])
+            embedding = torch.where((mask | wrong)[..., None], mixture, visible)
             pose = model.tokenizer.decode_embeddings(embedding)
             terms = self._terms(batch, pose, context.shape.float(), context.weak_camera.float(), labelled)
             terms["mask"] = masked_cross_entropy(log_probabilities, tokens, mask, labelled)

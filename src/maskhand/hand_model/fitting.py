@@ -1,0 +1,113 @@
+"""Nudging a predicted pose towards measured 2D keypoints, held near the prediction by what joints can do.
+
+Damped Gauss-Newton on small turns of the 16 joints and the translation: each joint may bend freely about its flexion axis and
+hardly about the others, so that the fit stays a hand. A few milliseconds; this project's own addition, not the paper's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from maskhand.geometry.rotations import matrix_from_axis_angle, skew_matrix
+from maskhand.hand_model.axes import JointAxes
+from maskhand.hand_model.layer import HandModel, global_rotations
+from maskhand.hand_model.skeleton import KEYPOINT_TO_MODEL, MODEL_PARENTS
+
+ROUNDS = 5
+OUTLIER = 2.0
+"""Distance, in expected errors, from which on a keypoint's pull stops growing."""
+# How far off the prediction is expected to be [rad]: about the flexion axis, sideways, about the bone.
+_WRIST = (0.25, 0.25, 0.25)
+_MCP, _PIP, _DIP = (0.35, 0.12, 0.06), (0.35, 0.03, 0.03), (0.25, 0.03, 0.03)
+_THUMB = ((0.20, 0.20, 0.15), (0.25, 0.08, 0.05), (0.30, 0.04, 0.04))
+
+
+def _moves() -> Tensor:
+    """(21, 16) whether turning a joint moves a keypoint."""
+    moves = torch.zeros(21, 16)
+    last = 0
+    for keypoint, joint in enumerate(KEYPOINT_TO_MODEL):
+        last = joint if joint >= 0 else last  # a tip hangs on the joint before it
+        at = last
+        while at >= 0:
+            moves[keypoint, at] = 1
+            at = MODEL_PARENTS[at]
+    return moves
+
+
+def turn_precision(model: HandModel) -> Float[Tensor, "16 3 3"]:
+    """Inverse covariance of each joint's expected correction, in the joint's own axes."""
+    axes = JointAxes.of(model)
+    joints = model.joint_template.cpu().numpy().astype(np.float64)
+    tips = model.template.cpu().numpy()[model.tips.cpu().numpy()]
+    precision = [np.eye(3) / np.square(_WRIST)]
+    for joint in range(1, 16):
+        finger, place = divmod(joint - 1, 3)
+        end = joints[joint + 1] if place < 2 else tips[finger]
+        bone = (end - joints[joint]) / np.linalg.norm(end - joints[joint])
+        flexion = axes.flexion[joint - 1] - (axes.flexion[joint - 1] @ bone) * bone
+        flexion /= np.linalg.norm(flexion)
+        sigmas = _THUMB[place] if finger == 4 else (_MCP, _PIP, _DIP)[place]
+        frame = np.stack([flexion, np.cross(bone, flexion), bone])
+        precision.append(frame.T @ np.diag(1 / np.square(sigmas)) @ frame)
+    return torch.as_tensor(np.stack(precision), dtype=torch.float32)
+
+
+def fit_keypoints(
+    model: HandModel,
+    pose: Float[Tensor, "B 16 3 3"],
+    shape: Float[Tensor, "B S"],
+    translation: Float[Tensor, "B 3"],
+    target: Float[Tensor, "B 21 2"],
+    trust: Float[Tensor, "B 21"],
+    *,
+    focal: float,
+    sigma: float = 0.03,
+    rounds: int = ROUNDS,
+) -> tuple[Float[Tensor, "B 16 3 3"], Float[Tensor, "B 3"]]:
+    """Pose and translation whose projected keypoints lie nearer to the target.
+
+    Args:
+        model: right hand.
+        pose, shape, translation: the prediction, in the camera's frame [m].
+        target: keypoints in units of the image plane times 2 x `focal` (a crop's [-1, 1]).
+        trust: 0 to 1; 0 leaves a keypoint out.
+        focal: focal length in sides of the crop.
+        sigma: how far off a trusted keypoint is expected to be, in the target's unit.
+        rounds: Gauss-Newton steps.
+
+    """
+    precision = turn_precision(model).to(pose)  # (16, 3, 3)
+    moves = _moves().to(pose)
+    certainty = (trust / sigma)[..., None]  # (B, 21, 1)
+    total = pose.new_zeros(len(pose), 16, 3)
+    prior = torch.block_diag(*precision, 1e-4 * torch.eye(3).to(pose))
+    joint_keypoint = [KEYPOINT_TO_MODEL.index(j) for j in range(16)]
+    for _ in range(rounds):
+        points = model.keypoints(pose, shape)  # (B, 21, 3), wrist at the origin
+        rotation = global_rotations(pose)  # (B, 16, 3, 3)
+        x, y, z = (points + translation[:, None]).unbind(-1)
+        z = z.clamp(min=1e-2)
+        residual = (2 * focal * torch.stack([x / z, y / z], -1) - target) * certainty
+        # Keypoints far off count less (Huber): they are more likely wrong than the hand is.
+        robust = (OUTLIER / residual.norm(dim=-1, keepdim=True).clamp(min=OUTLIER)).sqrt()
+        weight, residual = certainty * robust, residual * robust
+        zero = torch.zeros_like(z)
+        by_point = (
+            2 * focal * torch.stack([torch.stack([1 / z, zero, -x / z**2], -1), torch.stack([zero, 1 / z, -y / z**2], -1)], -2)
+        )  # (B, 21, 2, 3)
+        lever = points[:, :, None] - points[:, None, joint_keypoint]  # (B, 21, 16, 3)
+        by_turn = -skew_matrix(lever) @ rotation[:, None] * moves[..., None, None]  # d point / d (turn in the joint's axes)
+        turns = (by_point[:, :, None] @ by_turn).transpose(2, 3).flatten(3)  # (B, 21, 2, 48)
+        jacobian = (torch.cat([turns, by_point], -1) * weight[..., None]).flatten(1, 2)  # (B, 42, 51)
+        pull = torch.cat([(precision @ total[..., None])[..., 0].flatten(1), torch.zeros_like(translation)], 1)
+        gradient = (jacobian.mT @ residual.flatten(1)[..., None])[..., 0] + pull
+        step = torch.linalg.solve(jacobian.mT @ jacobian + prior, gradient)
+        turn = -step[:, :48].unflatten(1, (16, 3)).clamp(-0.5, 0.5)
+        pose = pose @ matrix_from_axis_angle(turn)
+        total = total + turn
+        translation = translation - step[:, 48:]
+    return pose, translation
