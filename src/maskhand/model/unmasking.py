@@ -15,7 +15,8 @@ def masked_after(round_index: int, rounds: int, length: int) -> int:
     """How many of `length` tokens stay masked after round `round_index` (from 1): gamma(t / T) L, gamma = cos(pi t / 2 T)."""
     if round_index >= rounds:
         return 0
-    return min(length - 1, math.ceil(math.cos(math.pi / 2 * round_index / rounds) * length))
+    exact = math.cos(math.pi / 2 * round_index / rounds) * length
+    return min(length - 1, math.ceil(exact - 1e-9))  # cos(pi / 3) * 4 is a hair above 2
 
 
 def random_mask(
