@@ -46,8 +46,7 @@ class TrunkReader:
     def __init__(
         self, network: LandmarkNetwork | None = None, *, batch: int = 16, device: str = "cpu", half: bool = False
     ) -> None:
-        own = copy.deepcopy(network or shared_landmark_network())
-        self.network = own.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = copy.deepcopy(network or shared_landmark_network()).to(device)
         self.batch, self.device, self.half = batch, device, half
 
     @torch.inference_mode()

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from maskhand.geometry.alignment import align_similarity
 from maskhand.hand_model.layer import HandModel
 from maskhand.hand_model.skeleton import KEYPOINT_TO_MODEL
 from maskhand.model.coarse_head import CoarseHead
@@ -155,4 +156,6 @@ class MaskHandModel(nn.Module):
         poses = self.tokenizer.decode(tokens)
         others = hand_model.keypoints(poses, shape.repeat_interleave(SPREAD_DRAWS, 0)).unflatten(0, (-1, SPREAD_DRAWS))
         own = hand_model.keypoints(pose, shape)[:, None]
+        # Aligned first: what is asked is the hand's pose, not where its wrist points.
+        others = align_similarity(others, own.expand_as(others))
         return (others - own).square().sum(-1).mean(1).sqrt()
