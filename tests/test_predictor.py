@@ -186,7 +186,7 @@ def test_weights_that_do_not_exist_or_do_not_fit_are_named(tmp_path) -> None:
     save_weights(tmp_path / "part.safetensors", {k: v for k, v in tensors.items() if k != some}, config)
     with pytest.raises(AssetError, match="missing"):
         load(tmp_path / "part.safetensors")
-    save_weights(tmp_path / "shape.safetensors", {**tensors, some: torch.zeros(3)}, config)
+    save_weights(tmp_path / "shape.safetensors", {**tensors, some: torch.zeros(7, 7, 7)}, config)
     with pytest.raises(AssetError, match="has shape"):
         load(tmp_path / "shape.safetensors")
     save_weights(tmp_path / "other.safetensors", tensors, {**config, "hand_model": "mano"})

@@ -93,7 +93,7 @@ def test_the_shipped_tokenizer_meets_its_figures(hand_model) -> None:
 def test_recorded_real_poses_survive_the_shipped_tokenizer(hand_model, development_data) -> None:
     pose = recorded_poses(development_data / "quest_handposes" / "poses.npz", hand_model)
     assert len(pose) == 55
-    assert tokenizer_errors(load_tokenizer("embedded"), hand_model, pose)["pa_mpjpe_mm"] < 1.0
+    assert tokenizer_errors(load_tokenizer("embedded"), hand_model, pose)["pa_mpjpe_mm"] < 1.5
 
 
 @pytest.mark.parametrize("count", [0, 8, 24, 48])

@@ -66,7 +66,7 @@ class PalmDetector:
             return palms
         wider = [Crop(centre, side * 1.7, 0.0)]
         half = side * 0.55
-        parts = [Crop((x, y), half, 0.0) for x in _stops(width, half) for y in _stops(height, half)]
+        parts = [Crop((x, y), half, 0.0) for x in _stops(float(width), half) for y in _stops(float(height), half)]
         return self._look(image, wider + parts)
 
     @torch.inference_mode()

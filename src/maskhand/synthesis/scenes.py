@@ -16,10 +16,11 @@ from maskhand.geometry.crop import CROP_FACTOR, crop_around, shaken
 from maskhand.geometry.rotations import random_rotations
 from maskhand.hand_model.layer import HandModel
 from maskhand.rendering.rasteriser import Fragments, rasterise, vertex_normals
+from maskhand.rendering.shading import cast_shadows, shade
 from maskhand.synthesis.backgrounds import background, octave_noise
 from maskhand.synthesis.degrade import degrade
 from maskhand.synthesis.geometry import Part, forearm, primitive
-from maskhand.synthesis.materials import HandRegions, Light, cast_shadows, glove_colours, shade, skin_colours, texture_volume
+from maskhand.synthesis.materials import HandRegions, Light, glove_colours, skin_colours, texture_volume
 from maskhand.synthesis.pose_prior import PosePrior
 
 CHUNK = 16
@@ -271,7 +272,7 @@ def _draw_camera(keypoints: np.ndarray, rng: np.random.Generator) -> tuple[float
     """Focal length (image plane units) and distance [m]: from wide-angle close-ups to telephoto."""
     crop_focal = float(np.exp(rng.uniform(np.log(1.3), np.log(9.0))))  # in sides of the crop
     extent = np.ptp(keypoints[:, :2], axis=0).max() * CROP_FACTOR
-    return 1.0, max(crop_focal * max(extent, 0.12), 0.2 + keypoints[:, 2].max() - keypoints[:, 2].min())
+    return 1.0, float(max(crop_focal * max(extent, 0.12), 0.2 + np.ptp(keypoints[:, 2])))
 
 
 def _occlude(image: np.ndarray, keypoints: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
