@@ -13,8 +13,9 @@ from maskhand.geometry.crop import Crop, crop_around, crop_of_box
 from maskhand.records import DetectedHand
 
 PRESENCE_THRESHOLD = 0.5
-DUPLICATE_IOU, DUPLICATE_DISTANCE = 0.55, 0.25
-"""Overlap of boxes, or mean distance of keypoints in sizes of the hand, from which on two finds are one hand."""
+DUPLICATE_IOU, SAME_SIDE_IOU, DUPLICATE_DISTANCE = 0.55, 0.3, 0.25
+"""Overlap of boxes (less suffices for hands of one side), or mean distance of keypoints in sizes of the hand, from which on two
+finds are one hand."""
 
 
 @runtime_checkable
@@ -34,7 +35,8 @@ def same_hand(one: DetectedHand, other: DetectedHand) -> bool:
     """Whether two finds are the same hand seen twice."""
     distance = np.linalg.norm(one.keypoints[:, :2] - other.keypoints[:, :2], axis=1).mean()
     size = max(float(np.ptp(hand.keypoints[:, :2], axis=0).max()) for hand in (one, other))
-    return bool(iou(one.box, other.box[None])[0] > DUPLICATE_IOU or distance < DUPLICATE_DISTANCE * size)
+    enough = SAME_SIDE_IOU if one.side == other.side else DUPLICATE_IOU
+    return bool(iou(one.box, other.box[None])[0] > enough or distance < DUPLICATE_DISTANCE * size)
 
 
 class HandFinder:
