@@ -13,9 +13,10 @@ from maskhand.geometry.crop import Crop, crop_around, crop_of_box
 from maskhand.records import DetectedHand
 
 PRESENCE_THRESHOLD = 0.5
-DUPLICATE_IOU, SAME_SIDE_IOU, DUPLICATE_DISTANCE = 0.55, 0.3, 0.25
-"""Overlap of boxes (less suffices for hands of one side), or mean distance of keypoints in sizes of the hand, from which on two
-finds are one hand."""
+DUPLICATE_IOU, DUPLICATE_DISTANCE = 0.55, 0.25
+"""Overlap of boxes, or mean distance of keypoints in sizes of the hand, from which on two finds are one hand."""
+INSIDE = 0.7
+"""Share of a box inside that of another hand of the same side, from which on it is part of that hand: a fingertip taken for a hand."""
 
 
 @runtime_checkable
@@ -35,8 +36,12 @@ def same_hand(one: DetectedHand, other: DetectedHand) -> bool:
     """Whether two finds are the same hand seen twice."""
     distance = np.linalg.norm(one.keypoints[:, :2] - other.keypoints[:, :2], axis=1).mean()
     size = max(float(np.ptp(hand.keypoints[:, :2], axis=0).max()) for hand in (one, other))
-    enough = SAME_SIDE_IOU if one.side == other.side else DUPLICATE_IOU
-    return bool(iou(one.box, other.box[None])[0] > enough or distance < DUPLICATE_DISTANCE * size)
+    low, high = np.maximum(one.box[:2], other.box[:2]), np.minimum(one.box[2:], other.box[2:])
+    smaller = min(float((hand.box[2:] - hand.box[:2]).prod()) for hand in (one, other))
+    inside = float((high - low).clip(0).prod()) > INSIDE * max(smaller, 1e-6)
+    if one.side == other.side and inside:
+        return True
+    return bool(iou(one.box, other.box[None])[0] > DUPLICATE_IOU or distance < DUPLICATE_DISTANCE * size)
 
 
 class HandFinder:
