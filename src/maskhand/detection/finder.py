@@ -16,7 +16,7 @@ PRESENCE_THRESHOLD = 0.5
 DUPLICATE_IOU, DUPLICATE_DISTANCE = 0.55, 0.25
 """Overlap of boxes, or mean distance of keypoints in sizes of the hand, from which on two finds are one hand."""
 INSIDE = 0.7
-"""Share of a box inside that of another hand of the same side, from which on it is part of that hand: a fingertip taken for a hand."""
+"""Share of a box inside that of another hand of the same side, from which on it is part of it: a fingertip taken for a hand."""
 
 
 @runtime_checkable
