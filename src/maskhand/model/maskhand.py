@@ -15,7 +15,7 @@ from maskhand.model.coarse_head import CoarseHead
 from maskhand.model.config import ModelConfig
 from maskhand.model.encoder import Encoder, Maps
 from maskhand.model.refinement import PoseGraph, Refinement
-from maskhand.model.synthesizer import Synthesizer, token_keypoints
+from maskhand.model.synthesizer import CodeGeometry, Synthesizer, token_keypoints
 from maskhand.model.unmasking import Unmasked, unmask
 from maskhand.records import Prediction
 from maskhand.tokenizer.vq_mano import VqMano
@@ -33,6 +33,7 @@ class Context:
     pose_context: Float[Tensor, "B 21 D"] | None
     reference: Float[Tensor, "B L 2"]
     """Where each token looks first, in [-1, 1]."""
+    book: CodeGeometry
     shape: Float[Tensor, "B 10"]
     weak_camera: Float[Tensor, "B 3"]
 
@@ -89,13 +90,15 @@ class MaskHandModel(nn.Module):
         if self.config.pose_context:
             own = keypoints[:, self.token_keypoint]  # (B, L, 3)
             reference = torch.where(own[..., 2:] > 0, own[..., :2].clamp(-1.5, 1.5), 0.0) + reference
-        return Context(self.synthesizer.prepare(pyramid), pose_context, reference, shape, weak_camera)
+        return Context(
+            self.synthesizer.prepare(pyramid), pose_context, reference, CodeGeometry.of(self.codes), shape, weak_camera
+        )
 
     def predict(self, context: Context, embedding: Float[Tensor, "B L C"], mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B L K"]:
         """Logits of every token's code from the code vectors of the known ones; masked tokens are seen as [MASK]."""
         x = torch.where(mask[..., None], self.mask_token, self.embed(embedding)) + self.place
         refined = self.refinement(x, context.pose_context)
-        return self.synthesizer(refined, context.reference, context.values, self.codes)
+        return self.synthesizer(refined, context.reference, context.values, context.book)
 
     @torch.inference_mode()
     def reconstruct(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -29,6 +31,21 @@ class SynthesizerLayer(nn.Module):
         return x + self.feed(self.norm3(x))
 
 
+@dataclass(frozen=True)
+class CodeGeometry:
+    """What the head needs of the codebook, computed once for all rounds."""
+
+    codes: Float[Tensor, "K C"]
+    half_squares: Float[Tensor, " K"]
+    """Half the squared length of each code."""
+    spread: Float[Tensor, ""]
+    """Mean squared distance of codes to their mean: the unit of squared distances."""
+
+    @classmethod
+    def of(cls, codes: Float[Tensor, "K C"]) -> CodeGeometry:
+        return cls(codes, 0.5 * codes.square().sum(1), codes.var(0).sum())
+
+
 class CodeHead(nn.Module):
     """Logits over the codes from a point in code space and a temperature.
 
@@ -42,12 +59,11 @@ class CodeHead(nn.Module):
         self.point = nn.Linear(width, code_dim)
         self.sharpness = nn.Linear(width, 1)
 
-    def forward(self, x: Float[Tensor, "B L D"], codes: Float[Tensor, "K C"]) -> Float[Tensor, "B L K"]:
+    def forward(self, x: Float[Tensor, "B L D"], book: CodeGeometry) -> Float[Tensor, "B L K"]:
         with torch.autocast(x.device.type, enabled=False):  # near codes differ by less than bfloat16's rounding
             x = self.norm(x.float())
-            closeness = self.point(x) @ codes.T - 0.5 * codes.square().sum(1)
-            spread = codes.var(0).sum()  # the unit of squared distances between codes
-            return closeness * (self.sharpness(x).clamp(-6, 6).exp() * 10 / spread)
+            closeness = self.point(x) @ book.codes.T - book.half_squares
+            return closeness * (self.sharpness(x).clamp(-6, 6).exp() * 10 / book.spread)
 
 
 class Synthesizer(nn.Module):
@@ -66,12 +82,12 @@ class Synthesizer(nn.Module):
         tokens: Float[Tensor, "B L D"],
         reference: Float[Tensor, "B L 2"],
         values: list[list[Tensor]],
-        codes: Float[Tensor, "K C"],
+        book: CodeGeometry,
     ) -> Float[Tensor, "B L K"]:
         x = tokens
         for layer, value in zip(self.layers, values, strict=True):
             x = layer(x, reference, value)
-        return self.head(x, codes)
+        return self.head(x, book)
 
 
 def token_keypoints(token_count: int, keypoint_of_joint: tuple[int, ...]) -> Tensor:
