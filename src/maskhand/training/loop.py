@@ -101,12 +101,101 @@ def rate_at(step: int, config: TrainConfig) -> float:
     return warm * (config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
 
 
+class _Run:
+    """One run in progress: module, optimiser, averaged weights, and what of them is on disk."""
+
+    def __init__(self, stage: Stage, config: TrainConfig, out: Path, *, resume: bool) -> None:
+        self.stage, self.config, self.out = stage, config, out
+        self.fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
+        self.fabric.launch()
+        groups = stage.parameter_groups(config.learning_rate)
+        self.rates = [group["lr"] for group in groups]
+        optimizer = torch.optim.AdamW(groups, betas=config.betas, weight_decay=config.weight_decay)
+        self.average: torch.optim.swa_utils.AveragedModel | None = None
+        if config.ema_decay:
+            follow = torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema_decay)
+            self.average = torch.optim.swa_utils.AveragedModel(stage.module, multi_avg_fn=follow, use_buffers=False)
+        self.step, self.best = 0, math.inf
+        path = out / "state.pt"
+        state = read_state(path) if resume and path.exists() else {}
+        if state:
+            self._restore(state, path)
+        if self.average is not None:
+            self.average.to(self.fabric.device)
+        self.module, self.optimizer = self.fabric.setup(_Opening(stage.module), optimizer)
+        if state:
+            self.optimizer.load_state_dict(state["optimizer"])
+
+    def _restore(self, state: dict[str, Any], path: Path) -> None:
+        try:
+            self.stage.module.load_state_dict(state["module"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+        except (KeyError, RuntimeError) as error:
+            raise ConfigError(f"{path} was made with other settings: use another folder, or --fresh to start over") from error
+        self.step, self.best = state["step"], state["best"]
+
+    @property
+    def judged(self) -> nn.Module:
+        """The weights that count: the average if one is kept."""
+        return self.stage.module if self.average is None else self.average.module
+
+    def batches(self) -> Iterator[Any]:
+        """Several devices take turns at the batches: of each W, one for every device."""
+        world = self.fabric.world_size
+        return itertools.islice(self.stage.batches(self.step * world + self.fabric.global_rank), 0, None, world)
+
+    def learn(self, batch: Any) -> dict[str, Tensor]:
+        """One step of the optimiser; the terms of the loss."""
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * rate_at(self.step, self.config)
+        loss, terms = self.module(_Sealed(self.fabric.to_device(batch)))
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.config.clip_norm)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.stage.module)
+        self.step += 1
+        return terms
+
+    def evaluate(self, record: dict[str, float]) -> dict[str, float]:
+        """Measure, log beside `record`, keep the weights if they are the best so far."""
+        self.stage.module.eval()
+        self.judged.eval()
+        results = self.stage.evaluate(self.judged)
+        self.stage.module.train()
+        score = next(iter(results.values()), math.inf)
+        better = score < self.best or not results
+        self.best = min(score, self.best)
+        if self.fabric.is_global_zero:
+            rounded = {key: round(value, 5) for key, value in {**record, **results}.items()}
+            with (self.out / "log.jsonl").open("a") as file:
+                file.write(json.dumps({"step": self.step, **rounded}) + "\n")
+            if better:
+                save_weights(self.out / "best.safetensors", *self.stage.weights(self.judged))
+        return results
+
+    def save(self) -> None:
+        """Everything needed to go on, and the weights as they are now."""
+        if self.fabric.is_global_zero:
+            state = {"module": self.stage.module.state_dict(), "optimizer": self.optimizer.state_dict()}
+            if self.average is not None:
+                state["average"] = self.average.state_dict()
+            save_state(self.out / "state.pt", {**state, "step": self.step, "best": self.best})
+            save_weights(self.out / "last.safetensors", *self.stage.weights(self.judged))
+
+
 def fit(
     stage: Stage, config: TrainConfig, out: str | Path, *, resume: bool = True, stop_after: int | None = None
 ) -> dict[str, float]:
     """Train a stage in folder `out`: state.pt (resume), best.safetensors, last.safetensors, log.jsonl.
 
     Args:
+        stage: what to train.
+        config: how long and how fast.
+        out: made if absent.
         resume: go on from `out`/state.pt where it exists.
         stop_after: leave, state saved, once this step is reached (for slices of a long run).
 
@@ -116,99 +205,28 @@ def fit(
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
-    fabric.launch()
-    optimizer = torch.optim.AdamW(
-        stage.parameter_groups(config.learning_rate),
-        betas=config.betas,
-        weight_decay=config.weight_decay,  # type: ignore[arg-type]
-    )
-    initial = [group["lr"] for group in optimizer.param_groups]
-    average = (
-        torch.optim.swa_utils.AveragedModel(
-            stage.module, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema_decay), use_buffers=False
-        )
-        if config.ema_decay
-        else None
-    )
-    step, best = 0, math.inf
-    state_path, state = out / "state.pt", {}
-    if resume and state_path.exists():
-        state = read_state(state_path)
-        try:
-            stage.module.load_state_dict(state["module"])
-            if average is not None:
-                average.load_state_dict(state["average"])
-        except (KeyError, RuntimeError) as error:
-            raise ConfigError(
-                f"{state_path} was made with other settings: use another folder, or --fresh to start over"
-            ) from error
-        step, best = state["step"], state["best"]
-    if average is not None:
-        average.to(fabric.device)
-    module, optimizer = fabric.setup(_Opening(stage.module), optimizer)
-    if state:
-        optimizer.load_state_dict(state["optimizer"])
-
-    def save() -> None:
-        if fabric.is_global_zero:
-            now = {"module": stage.module.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "best": best}
-            save_state(state_path, {**now, **({"average": average.state_dict()} if average is not None else {})})
-            save_weights(out / "last.safetensors", *stage.weights(judged()))
-
-    def judged() -> nn.Module:
-        """The weights that count: the average if one is kept."""
-        return average.module if average is not None else stage.module
-
-    def log(record: dict[str, float]) -> None:
-        if fabric.is_global_zero:
-            with (out / "log.jsonl").open("a") as file:
-                file.write(json.dumps({"step": step, **{k: round(v, 5) for k, v in record.items()}}) + "\n")
-
+    run = _Run(stage, config, out, resume=resume)
     end = min(config.steps, stop_after or config.steps)
     results: dict[str, float] = {}
-    console = Console(stderr=True)
+    running: dict[str, float] = {}
+    began, shown = time.monotonic(), 0.0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console, disable=not fabric.is_global_zero) as bar:
-        task = bar.add_task("training", total=config.steps, completed=step, note="")
+    quiet = not run.fabric.is_global_zero
+    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True), disable=quiet) as bar:
+        task = bar.add_task("training", total=config.steps, completed=run.step, note="")
         stage.module.train()
-        running: dict[str, float] = {}
-        began, shown = time.monotonic(), 0.0
-        while step < end:
-            # Several devices take turns at the batches: of each W, one for every device.
-            mine = stage.batches(step * fabric.world_size + fabric.global_rank)
-            for batch in itertools.islice(mine, 0, None, fabric.world_size):
-                torch.manual_seed(config.seed * 1_000_003 + step)
-                for group, rate in zip(optimizer.param_groups, initial, strict=True):
-                    group["lr"] = rate * rate_at(step, config)
-                loss, terms = module(_Sealed(fabric.to_device(batch)))
-                optimizer.zero_grad()
-                fabric.backward(loss)
-                fabric.clip_gradients(module, optimizer, max_norm=config.clip_norm)
-                optimizer.step()
-                if average is not None:
-                    average.update_parameters(stage.module)
-                step += 1
-                for name, value in terms.items():
-                    running[name] = 0.98 * running.get(name, float(value)) + 0.02 * float(value)
-                if time.monotonic() - shown > 0.5:
-                    shown = time.monotonic()
-                    bar.update(task, completed=step, note="  ".join(f"{k} {v:.3f}" for k, v in running.items()))
-                if step % config.evaluate_every == 0 or step == config.steps:
-                    stage.module.eval()
-                    judged().eval()
-                    results = stage.evaluate(judged())
-                    stage.module.train()
-                    log({**running, **results, "seconds": time.monotonic() - began})
-                    bar.console.print(f"step {step}: " + ", ".join(f"{k} {v:.3f}" for k, v in results.items()))
-                    score = next(iter(results.values()), math.inf)
-                    if score < best or not results:
-                        best = score
-                        if fabric.is_global_zero:
-                            save_weights(out / "best.safetensors", *stage.weights(judged()))
-                if step % config.save_every == 0 or step >= end:
-                    save()
-                if step >= end:
-                    break
-        bar.update(task, completed=step)
+        for batch in run.batches() if run.step < end else ():
+            for name, value in run.learn(batch).items():
+                running[name] = 0.98 * running.get(name, float(value)) + 0.02 * float(value)
+            if time.monotonic() - shown > 0.5:
+                shown = time.monotonic()
+                bar.update(task, completed=run.step, note="  ".join(f"{k} {v:.3f}" for k, v in running.items()))
+            if run.step % config.evaluate_every == 0 or run.step == config.steps:
+                results = run.evaluate({**running, "seconds": time.monotonic() - began})
+                bar.console.print(f"step {run.step}: " + ", ".join(f"{k} {v:.3f}" for k, v in results.items()))
+            if run.step % config.save_every == 0 or run.step >= end:
+                run.save()
+            if run.step >= end:
+                break
+        bar.update(task, completed=run.step)
     return results
