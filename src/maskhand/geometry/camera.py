@@ -42,6 +42,14 @@ def project(
     return focal_px[..., None, :] * points[..., :2] / points[..., 2:].clamp(min=1e-6) + principal_px[..., None, :]
 
 
+def projection_gradient(points: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 2 3"]:
+    """How (x / z, y / z) changes with the point; depths under a centimetre count as one."""
+    x, y, z = points.unbind(-1)
+    z = z.clamp(min=1e-2)
+    zero = torch.zeros_like(z)
+    return torch.stack([torch.stack([1 / z, zero, -x / z**2], -1), torch.stack([zero, 1 / z, -y / z**2], -1)], -2)
+
+
 def fit_translation(
     points: Float[Tensor, "*b n 3"],
     pixels: Float[Tensor, "*b n 2"],
@@ -109,13 +117,8 @@ def fit_view(
     for _ in range(rounds):
         turned = points @ turn.T
         moved = turned + translation
-        x, y, z = moved.unbind(-1)
-        z = z.clamp(min=1e-3)
         residual = (project(moved, focal_px, principal_px) - pixels).flatten() * trust
-        zero = torch.zeros_like(z)
-        by_point = focal_px * torch.stack(
-            [torch.stack([1 / z, zero, -x / z**2], -1), torch.stack([zero, 1 / z, -y / z**2], -1)], dim=1
-        )  # (n, 2, 3)
+        by_point = focal_px * projection_gradient(moved)  # (n, 2, 3)
         jacobian = torch.cat([-by_point @ skew_matrix(turned), by_point], dim=-1).flatten(0, 1) * trust[:, None]
         prior = torch.cat([torch.full((3,), turn_sigma**-2, dtype=points.dtype), torch.full((3,), 1e-6, dtype=points.dtype)])
         pull = torch.cat([total * turn_sigma**-2, torch.zeros(3, dtype=points.dtype)])

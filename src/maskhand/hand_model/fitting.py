@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from maskhand.geometry.camera import project_in_crop, projection_gradient
 from maskhand.geometry.rotations import matrix_from_axis_angle, skew_matrix
 from maskhand.hand_model.axes import JointAxes
 from maskhand.hand_model.layer import HandModel, global_rotations
@@ -89,16 +90,11 @@ def fit_keypoints(
     for _ in range(rounds):
         points = model.keypoints(pose, shape)  # (B, 21, 3), wrist at the origin
         rotation = global_rotations(pose)  # (B, 16, 3, 3)
-        x, y, z = (points + translation[:, None]).unbind(-1)
-        z = z.clamp(min=1e-2)
-        residual = (2 * focal * torch.stack([x / z, y / z], -1) - target) * certainty
+        residual = (project_in_crop(points, translation, focal) - target) * certainty
         # Keypoints far off count less (Huber): they are more likely wrong than the hand is.
         robust = (OUTLIER / residual.norm(dim=-1, keepdim=True).clamp(min=OUTLIER)).sqrt()
         weight, residual = certainty * robust, residual * robust
-        zero = torch.zeros_like(z)
-        by_point = (
-            2 * focal * torch.stack([torch.stack([1 / z, zero, -x / z**2], -1), torch.stack([zero, 1 / z, -y / z**2], -1)], -2)
-        )  # (B, 21, 2, 3)
+        by_point = 2 * focal * projection_gradient(points + translation[:, None])  # (B, 21, 2, 3)
         lever = points[:, :, None] - points[:, None, joint_keypoint]  # (B, 21, 16, 3)
         by_turn = -skew_matrix(lever) @ rotation[:, None] * moves[..., None, None]  # d point / d (turn in the joint's axes)
         turns = (by_point[:, :, None] @ by_turn).transpose(2, 3).flatten(3)  # (B, 21, 2, 48)
