@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,84 @@ app.add_typer(cache, name="cache")
 @app.callback()
 def root() -> None:
     """Prepare training data."""
+
+
+DatasetName = Annotated[
+    str,
+    typer.Argument(
+        help="freihand, ho3dv2, ho3dv3, dexycb, interhand, mtc, rhd, h2o3d, coco-wholebody, halpe, mpii-nzsl, hint, "
+        "hamer-shards or hamer-eval."
+    ),
+]
+
+
+@app.command()
+def check(
+    name: DatasetName,
+    root: Annotated[Path, typer.Argument(help="Folder of the original files.")],
+    split: Annotated[str | None, typer.Option(help="The first one if left out.")] = None,
+    sheet: Annotated[Path | None, typer.Option("-o", "--sheet", help="Contact sheet to draw (.png).")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Look at the first so many hands only.")] = None,
+    images: Annotated[bool, typer.Option(help="Open every image; --no-images opens those of the sheet only.")] = True,
+) -> None:
+    """Look a downloaded data set over: labels, images, counts, a contact sheet. Exit status 1 if something is wrong."""
+    from maskhand.data.check import check as look_over
+    from maskhand.data.check import contact_sheet
+    from maskhand.data.datasets import dataset
+
+    chosen = dataset(name)
+    split = split or next(iter(chosen.splits))
+    found = look_over(chosen, root, split, limit=limit, every_image=images)
+    typer.echo(f"{chosen.title}, {split} ({chosen.licence})")
+    for line in found.said():
+        typer.echo(line)
+    if sheet and found.tiles:
+        typer.echo(f"-> {contact_sheet(found.tiles, sheet)}")
+    for line in found.wrong[:20]:
+        typer.echo(f"wrong: {line}", err=True)
+    if found.wrong:
+        typer.echo(f"{len(found.wrong)} things are wrong", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(help="`synthetic`, or a data set of `maskhand data check`.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the tars; a stopped run goes on.")],
+    root: Annotated[Path | None, typer.Argument(help="Folder of the original files.")] = None,
+    split: Annotated[str | None, typer.Option(help="The first one if left out.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="So many hands only; synthetic: how many to draw.")] = None,
+    seed: Annotated[int, typer.Option(help="synthetic: which images.")] = 1,
+    rows: Annotated[int, typer.Option(min=1, help="Hands per tar.")] = 1000,
+    size: Annotated[int, typer.Option(min=32, help="Largest side of a crop [px].")] = 320,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as cores if left out.")] = None,
+) -> None:
+    """A data set as webdataset tars: JPEG crops and npz labels, written in parallel, with a manifest of counts and hashes."""
+    from maskhand.cli.progress import track
+    from maskhand.data.datasets import dataset
+    from maskhand.data.shards import ShardConfig, dataset_chunks, synthetic_chunks
+    from maskhand.data.shards import prepare as write
+    from maskhand.errors import InputError
+
+    if name == "synthetic":
+        from maskhand.evaluation.synthetic import TEST_SEED
+        from maskhand.synthesis.backgrounds import require_packaged_photos
+
+        require_packaged_photos()
+        if seed == TEST_SEED:
+            raise InputError(f"seed {seed} is the synthetic test's; train on another")
+        chunks = synthetic_chunks(count or 10_000, rows, seed)
+        title = f"synthetic-seed{seed}"
+    else:
+        chosen = dataset(name)
+        if root is None:
+            raise InputError(f"say where the original files are: maskhand data prepare {name} ROOT. {chosen.where}")
+        split = split or next(iter(chosen.splits))
+        chunks = dataset_chunks(chosen, root, split, rows, count)
+        title = f"{name}-{split}".replace("*", "all")
+    with track("tars", None) as advance:
+        manifest = write(out, title, chunks, ShardConfig(rows=rows, size=size), workers=workers, progress=advance)
+    typer.echo(f"{manifest['count']} hands in {len(manifest['shards'])} tars, {manifest['left_out']} left out -> {out}")
 
 
 @cache.command()
@@ -32,12 +111,12 @@ def synthetic(
     from maskhand.errors import InputError
     from maskhand.evaluation.synthetic import TEST_SEED
     from maskhand.synthesis.backgrounds import require_packaged_photos
-    from maskhand.synthesis.scenes import SceneConfig
+    from maskhand.synthesis.scenes import TRAINING_SCENES
 
     require_packaged_photos()
     if seed == TEST_SEED:
         raise InputError(f"seed {seed} is the synthetic test's; train on another")
-    config = SceneConfig(backgrounds=backgrounds)
+    config = replace(TRAINING_SCENES, backgrounds=backgrounds)
     cache_shards(out, seed=seed, shards=range(shards), rows=rows, config=config, workers=workers, half=half)
     typer.echo(f"{shards} shards of {rows} images -> {out}")
 
@@ -51,8 +130,12 @@ def photos(
     ] = False,
     crops: Annotated[int, typer.Option(min=1, help="Shaken crops per photo.")] = 3,
     seed: Annotated[int, typer.Option(help="How the crops are shaken.")] = 5,
+    teacher: Annotated[
+        str | None, typer.Option(help="Weights whose joints are averaged with the landmark network's: a file, or `default`.")
+    ] = None,
 ) -> None:
     """Features of real photos, the landmark network's keypoints as their teacher."""
+    from maskhand.assets import load
     from maskhand.data.feature_cache import TrunkReader, write_shard
     from maskhand.data.photos import development_photos, photo_samples
     from maskhand.errors import InputError
@@ -60,5 +143,8 @@ def photos(
     if not root.is_dir():
         raise InputError(f"folder {root} does not exist")
     chosen = (photo for photo in development_photos(root) if photo.held_out == held_out)
-    rows = write_shard(out, photo_samples(chosen, crops=crops, seed=seed), TrunkReader(), {"source": "photos", "seed": seed})
+    predictor = load(teacher) if teacher else None
+    own = (lambda image, hand: predictor.from_detected(image, [hand])[0].joints) if predictor else None
+    samples = photo_samples(chosen, crops=crops, seed=seed, own=own)
+    rows = write_shard(out, samples, TrunkReader(), {"source": "photos", "seed": seed, "teacher": teacher})
     typer.echo(f"{rows} crops -> {out}")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from maskhand.cli import benchmark
+
 app = typer.Typer(
     help="Measure the tokenizer and the model. Every figure of docs/model-card.md comes from here.", no_args_is_help=True
 )
@@ -72,6 +74,18 @@ def stereo(
     from maskhand.evaluation.stereo import stereo_errors
 
     show(f"stereo_handpose3d, T = {steps}", stereo_errors(load(model, refine=refine), root, steps=steps, every=every), json_)
+
+
+for _name, _title in (
+    ("freihand", "FreiHAND"),
+    ("ho3dv2", "HO3D v2"),
+    ("ho3dv3", "HO3D v3"),
+    ("dexycb", "DexYCB"),
+    ("hint", "HInt"),
+):
+    app.command(_name)(benchmark.benchmark_command(_name, _title))
+app.command()(benchmark.compare)
+app.command()(benchmark.pose2d)
 
 
 def show(title: str, values: Mapping[str, float | None], as_json: bool) -> None:

@@ -28,10 +28,10 @@ def synthetic(
 
     from maskhand.hand_model.free_hand import free_hand_data
     from maskhand.hand_model.layer import HandModel
-    from maskhand.synthesis.scenes import SceneConfig, SceneGenerator
+    from maskhand.synthesis.scenes import TRAINING_SCENES, SceneGenerator
 
     tiles: list[np.ndarray] = []
-    for sample in SceneGenerator(HandModel(free_hand_data()), SceneConfig(), seed).samples(0, count):
+    for sample in SceneGenerator(HandModel(free_hand_data()), TRAINING_SCENES, seed).samples(0, count):
         tile = sample.image.copy()
         if keypoints and len(tiles) % 2:
             for (x, y), seen in zip((sample.keypoints_2d + 1) / 2 * len(tile), sample.visible, strict=True):

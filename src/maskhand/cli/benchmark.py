@@ -1,0 +1,191 @@
+"""`maskhand evaluate freihand|ho3dv2|ho3dv3|dexycb|hint|compare|pose2d`: the paper's benchmarks from their original files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from maskhand.cli.progress import track
+
+if TYPE_CHECKING:
+    from maskhand.evaluation.benchmark import Figure, KeypointSource, Truth
+    from maskhand.evaluation.predictions import Predictions
+    from maskhand.evaluation.protocols import Protocol
+    from maskhand.predictor import Predictor
+
+Root = Annotated[Path, typer.Argument(help="Folder of the benchmark's original files.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for pred.json, pred.zip, report.md and report.json.")]
+Split = Annotated[str | None, typer.Option(help="hint: newdays, visor or ego4d; dexycb: s0_test, peers_test, s0_val.")]
+Weights = Annotated[str, typer.Option(help="`default`, or the path of a .safetensors file.")]
+HandModelFile = Annotated[Path | None, typer.Option(help="MANO_RIGHT.pkl, for weights trained on MANO.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Measure the first so many samples only; the report says so.")]
+Steps = Annotated[int, typer.Option(min=1, max=64, help="Rounds of unmasking.")]
+
+
+def benchmark_command(name: str, title: str) -> Any:
+    """The command that measures one benchmark."""
+
+    def command(
+        root: Root,
+        out: Out,
+        predictions: Annotated[Path | None, typer.Option(help="Score this pred.json or zip instead of running a model.")] = None,
+        split: Split = None,
+        model: Weights = "default",
+        hand_model: HandModelFile = None,
+        steps: Steps = 5,
+        keypoints: Annotated[
+            str, typer.Option(help="2D pose: `builtin`, `truth`, or a folder of OpenPose's JSON files.")
+        ] = "builtin",
+        keypoint_noise: Annotated[float, typer.Option(min=0, help="With `truth`: noise in sides of the hand's box.")] = 0.0,
+        mask_share: Annotated[float, typer.Option(min=0, max=1, help="Hide this share of the hand (Table 4: 0.8, 0.9).")] = 0.0,
+        limit: Limit = None,
+    ) -> None:
+        from maskhand.evaluation.benchmark import as_markdown, evaluate, protocol_of, read_truth, write_report
+        from maskhand.evaluation.predictions import load_predictions, save_predictions
+
+        protocol = protocol_of(name)
+        split = split or protocol.splits[0]
+        truth = read_truth(protocol, root, split, limit=limit)
+        if predictions is not None:
+            found, notes = load_predictions(predictions, protocol, truth.names)
+            system, hand = predictions.stem, "mano" if found.vertices is not None else "unknown"
+        else:
+            predictor = _predictor(model, hand_model)
+            source, said = _source(keypoints, keypoint_noise)
+            found, seconds = _run(predictor, truth, protocol, steps, source, mask_share)
+            notes = [f"{seconds:.3f} s an image, reading left out (AITI)", f"2D pose: {keypoints}, T = {steps}", *said()]
+            system, hand = f"maskhand {model}", predictor.hand_model.name
+            save_predictions(out, found, protocol)
+        report = evaluate(protocol, truth, found, split=split, system=system, hand_model=hand, notes=notes, mask_share=mask_share)
+        path, _ = write_report(report, out)
+        typer.echo(as_markdown(report))
+        typer.echo(f"-> {path}")
+
+    command.__doc__ = f"{title}: the published protocol on the original files, beside the paper's rows."
+    return command
+
+
+def compare(
+    benchmark: Annotated[str, typer.Argument(help="freihand, ho3dv2, ho3dv3, dexycb or hint.")],
+    root: Root,
+    first: Annotated[Path, typer.Argument(help="pred.json or zip of the first system.")],
+    second: Annotated[Path, typer.Argument(help="pred.json or zip of the second system.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="PNG for the samples where the first is worst against the second.")],
+    split: Split = None,
+    worst: Annotated[int, typer.Option(min=1, help="How many of them.")] = 12,
+    limit: Limit = None,
+) -> None:
+    """Two systems on one benchmark, sample by sample."""
+    from maskhand.evaluation.benchmark import protocol_of, read_truth
+    from maskhand.evaluation.comparison import compare as compared
+    from maskhand.evaluation.comparison import sheet
+    from maskhand.evaluation.predictions import load_predictions
+
+    protocol = protocol_of(benchmark)
+    truth = read_truth(protocol, root, split or protocol.splits[0], limit=limit)
+    one, other = (load_predictions(path, protocol, truth.names)[0] for path in (first, second))
+    result = compared(protocol, truth, one, other)
+    off = result.difference
+    typer.echo(
+        f"{result.measure}, first minus second: {off.value:+.3f} (95 %: {off.low:+.3f} to {off.high:+.3f}); "
+        f"the first is better on {result.first_better:.1%} of {len(result.per_sample)} samples"
+    )
+    for k in result.order[:worst]:
+        typer.echo(f"  {result.per_sample[k]:+8.3f}  {truth.names[k]}")
+    typer.echo(f"-> {sheet(protocol, truth, one, other, result.order[:worst], out)}")
+
+
+def pose2d(
+    benchmark: Annotated[str, typer.Argument(help="freihand, ho3dv2, ho3dv3 or dexycb.")],
+    root: Root,
+    openpose: Annotated[Path | None, typer.Option(help="Folder of OpenPose's JSON files, {image}_keypoints.json.")] = None,
+    noise: Annotated[list[float] | None, typer.Option(help="Truth with this noise, in sides of the hand's box; repeat.")] = None,
+    split: Split = None,
+    model: Weights = "default",
+    hand_model: HandModelFile = None,
+    steps: Steps = 5,
+    limit: Limit = None,
+) -> None:
+    """How much the 2D pose matters (paper Appendix F, Table 10): built-in keypoints, the truth, OpenPose's, noisy truth."""
+    from maskhand.evaluation.benchmark import measure, protocol_of, read_truth
+
+    protocol = protocol_of(benchmark)
+    truth = read_truth(protocol, root, split or protocol.splits[0], limit=limit)
+    predictor = _predictor(model, hand_model)
+    settings = [("built-in", "builtin", 0.0), ("truth", "truth", 0.0)]
+    settings += [("OpenPose", str(openpose), 0.0)] if openpose else []
+    settings += [(f"truth, noise {value:g}", "truth", value) for value in noise or ()]
+    rows = {}
+    for label, kind, spread in settings:
+        source, said = _source(kind, spread)
+        found, _ = _run(predictor, truth, protocol, steps, source, 0.0)
+        rows[label] = measure(protocol, truth, found)
+        for note in said():
+            typer.echo(f"{label}: {note}")
+    _show_rows(f"{protocol.title}, {len(truth.samples)} samples, hand model {predictor.hand_model.name}", rows)
+
+
+def _predictor(model: str, hand_model: Path | None) -> Predictor:
+    from maskhand.assets import load
+
+    return load(model, hand_model=hand_model)
+
+
+def _source(kind: str, noise: float) -> tuple[KeypointSource | None, Any]:
+    """Where keypoints come from, and what is to be said of it afterwards."""
+    from maskhand.detection.openpose_json import hand_in_box, read_openpose
+    from maskhand.errors import InputError
+    from maskhand.evaluation.benchmark import noisy_truth
+
+    if kind == "builtin":
+        return None, list
+    if kind == "truth":
+        return noisy_truth(noise), list
+    folder = Path(kind)
+    if not folder.is_dir():
+        raise InputError(f"--keypoints is {kind!r}; expected `builtin`, `truth`, or a folder of OpenPose's JSON files")
+    missed: list[str] = []
+
+    def source(sample: Any, image: Any) -> Any:
+        if not isinstance(sample.image, Path):
+            raise InputError(f"sample {sample.name} is no file of its own; OpenPose's files go by image names")
+        hands = read_openpose(folder / f"{sample.image.stem}_keypoints.json")
+        points = hand_in_box(hands, sample.side, sample.hand_box)
+        if points is None:
+            missed.append(sample.name)
+        return points
+
+    return source, lambda: [f"OpenPose saw no such hand in {len(missed)} images; built-in keypoints there"] if missed else []
+
+
+def _run(
+    predictor: Predictor, truth: Truth, protocol: Protocol, steps: int, source: KeypointSource | None, mask_share: float
+) -> tuple[Predictions, float]:
+    from maskhand.evaluation.benchmark import predict
+
+    with track("reconstructing", len(truth.samples)) as advance:
+        return predict(
+            predictor,
+            truth.samples,
+            kind=protocol.kind,
+            steps=steps,
+            keypoints=source,
+            mask_share=mask_share,
+            progress=advance,
+        )
+
+
+def _show_rows(title: str, rows: dict[str, dict[str, Figure]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    table.add_column("2D pose")
+    columns = list(next(iter(rows.values())))
+    for column in columns:
+        table.add_column(column, justify="right")
+    for label, figures in rows.items():
+        table.add_row(label, *(f"{figures[c].value:.2f} ({figures[c].low:.2f} to {figures[c].high:.2f})" for c in columns))
+    Console().print(table)

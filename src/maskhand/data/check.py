@@ -1,0 +1,109 @@
+"""Looking a downloaded data set over: every label, every image, counts, a contact sheet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from maskhand.data.datasets.source import Dataset
+from maskhand.data.sample import Sample, problems
+from maskhand.errors import InputError
+from maskhand.hand_model.skeleton import FINGER_BONES
+
+TILE_PX = 160
+
+
+@dataclass
+class Findings:
+    """What a check found."""
+
+    samples: int = 0
+    images: int = 0
+    left: int = 0
+    with_3d: int = 0
+    expected: int | None = None
+    wrong: list[str] = field(default_factory=list)
+    """Sample and what is wrong with it."""
+    tiles: list[np.ndarray] = field(default_factory=list, repr=False)
+
+    def said(self) -> list[str]:
+        """Lines to print."""
+        lines = [f"{self.samples} hands in {self.images} images, {self.left} left, {self.with_3d} with 3D keypoints"]
+        if self.expected is not None and self.images != self.expected:
+            lines.append(f"{self.images} images; the published split has {self.expected}")
+        return lines
+
+
+def check(
+    dataset: Dataset, root: str | Path, split: str, *, limit: int | None = None, every_image: bool = True, tiles: int = 32
+) -> Findings:
+    """Read all samples of a split and their images.
+
+    Damaged samples are gathered, not raised; a file that stops the reading altogether raises InputError.
+    """
+    result = Findings(expected=dataset.splits.get(split) if limit is None else None)
+    images: set[str] = set()
+    names: set[str] = set()
+    for sample in dataset.samples(root, split):
+        result.samples += 1
+        result.left += sample.side == "left"
+        result.with_3d += sample.keypoints_3d is not None
+        images.add(str(sample.image) if isinstance(sample.image, Path) else sample.name.rsplit("/", 1)[0])
+        found = problems(sample)
+        if sample.name in names:
+            found.append("its name occurs twice")
+        names.add(sample.name)
+        if not found and (every_image or len(result.tiles) < tiles):
+            try:
+                pixels = sample.pixels()
+                found = _off_image(sample, pixels)
+                if len(result.tiles) < tiles and sample.keypoints_2d is not None:
+                    result.tiles.append(_tile(sample, pixels))
+            except InputError as error:
+                found = [str(error)]
+        result.wrong += [f"{sample.name}: {what}" for what in found]
+        if limit is not None and result.samples == limit:
+            break
+    result.images = len(images)
+    return result
+
+
+def _off_image(sample: Sample, pixels: np.ndarray) -> list[str]:
+    """Whether the hand lies outside its image altogether, as with a wrong unit or camera."""
+    if sample.keypoints_2d is None:
+        return []
+    known = sample.keypoints_2d[sample.keypoints_2d[:, 2] > 0, :2]
+    height, width = pixels.shape[:2]
+    inside = ((known >= 0) & (known <= (width, height))).all(1)
+    return [] if inside.any() else [f"no keypoint lies inside the image of {width} x {height} px"]
+
+
+def _tile(sample: Sample, pixels: np.ndarray) -> np.ndarray:
+    flat = sample.keypoints_2d
+    if flat is None:
+        raise InputError(f"sample {sample.name} has no 2D keypoints")
+    box = sample.hand_box
+    side = 1.8 * float((box[2:] - box[:2]).max())
+    corner = (box[:2] + box[2:]) / 2 - side / 2
+    scale = TILE_PX / side
+    image = cv2.warpAffine(pixels, np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]]), (TILE_PX, TILE_PX))
+    points = ((flat[:, :2] - corner) * scale).round().astype(int)
+    for k, (parent, child) in enumerate(FINGER_BONES):
+        if min(flat[parent, 2], flat[child, 2]) > 0:
+            hue = np.array([[[k // 4 * 36, 220, 255]]], np.uint8)
+            colour = cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0].tolist()
+            cv2.line(image, points[parent].tolist(), points[child].tolist(), colour, 1, cv2.LINE_AA)
+    cv2.putText(image, sample.side[0].upper(), (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+    return image
+
+
+def contact_sheet(tiles: list[np.ndarray], path: str | Path, columns: int = 8) -> Path:
+    """Tiles in rows, as a picture file."""
+    padded = tiles + [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    rows = [np.concatenate(padded[k : k + columns], axis=1) for k in range(0, len(padded), columns)]
+    if not cv2.imwrite(str(path), np.concatenate(rows)[:, :, ::-1]):
+        raise InputError(f"{path} cannot be written; name a .png or .jpg file in a folder that exists")
+    return Path(path)
