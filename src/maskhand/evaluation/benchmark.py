@@ -1,0 +1,347 @@
+"""Running a benchmark: truth from a data set, predictions from a model or a file, figures with confidence intervals, a report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from maskhand.data.datasets import dataset
+from maskhand.data.sample import Sample
+from maskhand.errors import InputError
+from maskhand.evaluation import metrics
+from maskhand.evaluation.predictions import MANO_VERTICES, Predictions
+from maskhand.evaluation.protocols import HINT_MASKED, PROTOCOLS, Protocol, published
+from maskhand.predictor import Predictor
+
+PCK_THRESHOLDS = {".05": 0.05, ".1": 0.10, ".15": 0.15}
+AUC_MAXIMUM = 0.05
+"""[m]"""
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a benchmark measures against; our axes, OpenPose's order."""
+
+    samples: list[Sample]
+    joints: np.ndarray
+    """(N, 21, 3) [m], or (N, 21, 2) [px]."""
+    vertices: np.ndarray | None = None
+    counted: np.ndarray | None = None
+    """(N, 21) annotated keypoints (2D)."""
+    visible: np.ndarray | None = None
+    """(N, 21) (2D)."""
+    size: np.ndarray | None = None
+    """(N,) larger side of the annotated box [px] (2D)."""
+
+    @property
+    def names(self) -> list[str]:
+        return [sample.name for sample in self.samples]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured number with its 95 % interval under resampling of the samples."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a report says."""
+
+    protocol: Protocol
+    split: str
+    system: str
+    hand_model: str
+    count: int
+    figures: dict[str, Figure]
+    per_sample: dict[str, np.ndarray] = field(repr=False)
+    notes: list[str] = field(default_factory=list)
+    mask_share: float = 0.0
+
+
+def protocol_of(name: str) -> Protocol:
+    if name not in PROTOCOLS:
+        raise InputError(f"no benchmark named {name!r}; one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def read_truth(protocol: Protocol, root: str | Path, split: str, *, limit: int | None = None) -> Truth:
+    """The benchmark's labels from the original files, every sample checked.
+
+    Raises:
+        InputError: a file is missing or a label damaged; names file and sample.
+
+    """
+    if split not in protocol.splits:
+        raise InputError(f"{protocol.title} has no split {split!r}; one of {', '.join(protocol.splits)}")
+    samples = []
+    for sample in dataset(protocol.dataset).checked(root, split):
+        samples.append(sample)
+        if limit is not None and len(samples) == limit:
+            break
+    if not samples:
+        raise InputError(f"{root} holds no sample of {protocol.title}'s {split}")
+    if protocol.kind == "2d":
+        flat = np.stack([s.keypoints_2d for s in samples])  # type: ignore[misc]
+        boxes = np.stack([s.hand_box for s in samples])
+        return Truth(
+            samples,
+            flat[..., :2],
+            counted=flat[..., 2] > 0.5,
+            visible=np.stack([s.visible for s in samples]),  # type: ignore[misc]
+            size=(boxes[:, 2:] - boxes[:, :2]).max(1),
+        )
+    joints = np.stack([s.keypoints_3d[:, :3] for s in samples])  # type: ignore[index]
+    has_vertices = all(s.vertices is not None and len(s.vertices) == MANO_VERTICES for s in samples)
+    return Truth(samples, joints, np.stack([s.vertices for s in samples]) if has_vertices else None)  # type: ignore[misc]
+
+
+KeypointSource = Callable[[Sample, np.ndarray], np.ndarray | None]
+"""(21, 3) keypoints [px, confidence] for a sample and its image; None for the built-in ones."""
+
+
+def predict(
+    predictor: Predictor,
+    samples: Iterable[Sample],
+    *,
+    kind: str,
+    steps: int = 5,
+    keypoints: KeypointSource | None = None,
+    mask_share: float = 0.0,
+    progress: Callable[[], None] = lambda: None,
+) -> tuple[Predictions, float]:
+    """The model's answers for samples with their boxes and sides, and the mean seconds per image without reading (AITI)."""
+    joints, vertices, seconds = [], [], 0.0
+    for sample in samples:
+        image = sample.pixels()
+        if mask_share:
+            image = masked(image, sample.hand_box, mask_share, sample.name)
+        own = None if keypoints is None else keypoints(sample, image)
+        focal = None if sample.intrinsic is None else float(sample.intrinsic[0, 0])
+        began = time.perf_counter()
+        hand = predictor.reconstruct(
+            image,
+            sample.hand_box[None],
+            [sample.side],
+            keypoints=None if own is None else own[None],
+            steps=steps,
+            focal_px=focal,
+        )[0]
+        seconds += time.perf_counter() - began
+        joints.append(hand.joints if kind == "3d" else hand.keypoints)
+        vertices.append(hand.vertices)
+        progress()
+    on_mano = kind == "3d" and len(vertices[0]) == MANO_VERTICES
+    found = Predictions(np.stack(joints).astype(np.float64), np.stack(vertices).astype(np.float64) if on_mano else None)
+    return found, seconds / len(joints)
+
+
+PATCHES = 8
+"""Patches along a side of the hand's box that are hidden or not: the paper does not say how it masked [ours]."""
+
+
+def masked(image: np.ndarray, box: np.ndarray, share: float, name: str) -> np.ndarray:
+    """The image with `share` of the hand's box under grey patches, the same ones each time for a name (Table 4)."""
+    rng = np.random.default_rng(list(name.encode()))
+    hidden = rng.permutation(PATCHES**2)[: round(share * PATCHES**2)]
+    out = image.copy()
+    x, y = (np.linspace(box[k], box[k + 2], PATCHES + 1).round().astype(int).clip(0) for k in (0, 1))
+    for patch in hidden:
+        row, column = divmod(int(patch), PATCHES)
+        out[y[row] : y[row + 1], x[column] : x[column + 1]] = 128
+    return out
+
+
+def noisy_truth(spread: float, seed: int = 0) -> KeypointSource:
+    """The annotated keypoints, moved by Gaussian noise of `spread` sides of the hand's box."""
+
+    def source(sample: Sample, image: np.ndarray) -> np.ndarray:
+        if sample.keypoints_2d is None:
+            raise InputError(f"sample {sample.name} has no 2D keypoints to use")
+        rng = np.random.default_rng([seed, *sample.name.encode()])
+        points = sample.keypoints_2d.copy()
+        side = (sample.hand_box[2:] - sample.hand_box[:2]).max()
+        points[:, :2] += spread * side * rng.standard_normal((21, 2))
+        return points
+
+    return source
+
+
+def measure(protocol: Protocol, truth: Truth, found: Predictions, *, draws: int = 1000) -> dict[str, Figure]:
+    """Every figure of the protocol, with intervals."""
+    return _flat_figures(truth, found, draws) if protocol.kind == "2d" else _solid_figures(protocol, truth, found, draws)
+
+
+def per_sample_errors(protocol: Protocol, truth: Truth, found: Predictions) -> dict[str, np.ndarray]:
+    """(N,) values of each measure: millimetres and shares, or the mean 2D error in sizes of the hand."""
+    if protocol.kind == "2d":
+        distance = metrics.distances(found.joints, truth.joints) / truth.size[:, None]  # type: ignore[index]
+        counted = truth.counted.astype(float)  # type: ignore[union-attr]
+        return {"2D error": (distance * counted).sum(1) / counted.sum(1).clip(1)}
+    columns: dict[str, list[np.ndarray]] = {}
+    for first in range(0, len(truth.joints), BATCH):
+        part = slice(first, first + BATCH)
+        joints = found.joints[part], truth.joints[part]
+        values = _point_errors("J", *joints, joints, protocol)
+        values["ST-MPJPE"] = 1000 * metrics.mean_error(metrics.align_scale_translation(*joints), joints[1])
+        if found.vertices is not None and truth.vertices is not None:
+            vertices = found.vertices[part], truth.vertices[part]
+            values |= _point_errors("V", *vertices, joints, protocol)
+            aligned = torch.from_numpy(metrics.align_procrustes(*vertices, allow_reflection=protocol.reflection))
+            for millimetres in (5, 15):
+                values[f"F@{millimetres}"] = metrics.f_score(
+                    aligned, torch.from_numpy(vertices[1]), threshold=millimetres / 1000
+                ).numpy()
+        for key, value in values.items():
+            columns.setdefault(key, []).append(value)
+    return {key: np.concatenate(parts) for key, parts in columns.items()}
+
+
+def _point_errors(
+    kind: str, points: np.ndarray, target: np.ndarray, joints: tuple[np.ndarray, np.ndarray], protocol: Protocol
+) -> dict[str, np.ndarray]:
+    """MPxPE about the wrist, without any alignment, and after Procrustes; AUC of the last."""
+    aligned = metrics.align_procrustes(points, target, allow_reflection=protocol.reflection)
+    about_wrist = points - joints[0][:, :1] + joints[1][:, :1]
+    return {
+        f"PA-MP{kind}PE": 1000 * metrics.mean_error(aligned, target),
+        f"MP{kind}PE": 1000 * metrics.mean_error(about_wrist, target),
+        f"camera MP{kind}PE": 1000 * metrics.mean_error(points, target),
+        f"AUC_{kind}": metrics.curve_area(metrics.distances(aligned, target), maximum=AUC_MAXIMUM),
+    }
+
+
+def _solid_figures(protocol: Protocol, truth: Truth, found: Predictions, draws: int) -> dict[str, Figure]:
+    values = per_sample_errors(protocol, truth, found)
+    return {key: _mean_figure(column, draws) for key, column in values.items()}
+
+
+def _mean_figure(values: np.ndarray, draws: int) -> Figure:
+    interval = metrics.bootstrap_interval(lambda weights: float(weights @ values / len(values)), len(values), draws=draws)
+    return Figure(float(values.mean()), *interval)
+
+
+def _flat_figures(truth: Truth, found: Predictions, draws: int) -> dict[str, Figure]:
+    if truth.counted is None or truth.visible is None or truth.size is None:
+        raise InputError("a 2D benchmark needs annotated, visible and size")
+    groups = {"all": truth.counted, "visible": truth.counted & truth.visible, "occluded": truth.counted & ~truth.visible}
+    figures = {}
+    for group, counted in groups.items():
+        if not counted.any():
+            continue
+        for label, threshold in PCK_THRESHOLDS.items():
+            hits = metrics.keypoint_hits(found.joints, truth.joints, truth.size, threshold=threshold)
+            share = _share_of(hits, counted)
+            interval = metrics.bootstrap_interval(share, len(hits), draws=draws)
+            figures[f"PCK@{label} {group}"] = Figure(share(np.ones(len(hits))), *interval)
+    return figures
+
+
+def _share_of(hits: np.ndarray, counted: np.ndarray) -> Callable[[np.ndarray], float]:
+    return lambda weights: 100 * float(metrics.pck(hits, counted, weights))
+
+
+def evaluate(
+    protocol: Protocol,
+    truth: Truth,
+    found: Predictions,
+    *,
+    split: str,
+    system: str,
+    hand_model: str,
+    notes: Sequence[str] = (),
+    mask_share: float = 0.0,
+    draws: int = 1000,
+) -> Report:
+    """Measure and gather what the report says."""
+    said = list(notes)
+    if protocol.count and split == protocol.splits[0] and len(truth.samples) != protocol.count:
+        said.append(f"{len(truth.samples)} samples were measured; the benchmark has {protocol.count}")
+    if protocol.kind == "3d" and found.vertices is None:
+        said.append("no MPVPE, F-score or AUC_V: the predictions' mesh has other vertices than MANO's")
+    elif protocol.kind == "3d" and truth.vertices is None:
+        said.append("no MPVPE, F-score or AUC_V: the data set's files hold no MANO vertices")
+    return Report(
+        protocol,
+        split,
+        system,
+        hand_model,
+        len(truth.samples),
+        measure(protocol, truth, found, draws=draws),
+        per_sample_errors(protocol, truth, found),
+        said,
+        mask_share,
+    )
+
+
+def write_report(report: Report, folder: str | Path) -> tuple[Path, Path]:
+    """report.md and report.json in a folder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.md").write_text(as_markdown(report))
+    content: dict[str, Any] = {
+        "benchmark": report.protocol.name,
+        "split": report.split,
+        "system": report.system,
+        "hand_model": report.hand_model,
+        "samples": report.count,
+        "date": date.today().isoformat(),
+        "figures": {key: {"value": f.value, "low": f.low, "high": f.high} for key, f in report.figures.items()},
+        "notes": report.notes,
+    }
+    (folder / "report.json").write_text(json.dumps(content, indent=1))
+    return folder / "report.md", folder / "report.json"
+
+
+def as_markdown(report: Report) -> str:
+    """Our row beside the published ones."""
+    protocol = report.protocol
+    lines = [
+        f"# {protocol.title} {report.split}: {report.system}",
+        "",
+        f"{report.count} samples, hand model: {report.hand_model}, {date.today().isoformat()}. Millimetres, shares, or per cent "
+        "(PCK); 95 % intervals by resampling the samples.",
+        *([f"{report.mask_share:.0%} of the hand masked."] if report.mask_share else []),
+        "",
+        "| measure | value | 95 % |",
+        "|---|---|---|",
+        *(f"| {key} | {_number(f.value)} | {_number(f.low)} to {_number(f.high)} |" for key, f in report.figures.items()),
+    ]
+    rows = _published_rows(report)
+    if rows:
+        columns, table = rows
+        lines += ["", f"| system | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|", *table]
+        if report.hand_model != "mano":
+            lines += ["", "Not comparable: our row is of another hand model than MANO, which every published row uses."]
+    return "\n".join([*lines, "", *(f"- {note}" for note in report.notes), ""])
+
+
+def _published_rows(report: Report) -> tuple[Sequence[str], list[str]] | None:
+    columns: Sequence[str] = report.protocol.columns
+    rows: dict[str, tuple[float | None, ...]] = dict(published(report.protocol, report.split))
+    if report.mask_share and report.protocol.name == "hint":
+        columns = [c for c in columns if c.endswith("occluded")]
+        rows = dict(HINT_MASKED.get((report.split, round(100 * report.mask_share)), {}))
+    if not rows:
+        return None
+    own = [report.figures.get(column) for column in columns]
+    rows = {**rows, f"**{report.system}**": tuple(None if f is None else f.value for f in own)}
+    return columns, [f"| {name} | {' | '.join(_number(v) for v in values)} |" for name, values in rows.items()]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"

@@ -1,0 +1,86 @@
+"""Two systems on the same benchmark, sample by sample: who is better by how much, and the worst samples as pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from maskhand.data.sample import Sample, projected
+from maskhand.evaluation import metrics
+from maskhand.evaluation.benchmark import Figure, Truth, per_sample_errors
+from maskhand.evaluation.predictions import Predictions
+from maskhand.evaluation.protocols import Protocol
+from maskhand.hand_model.skeleton import FINGER_BONES
+
+TILE_PX = 256
+_COLOURS = {"truth": (255, 255, 255), "first": (255, 120, 60), "second": (70, 170, 255)}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The first system's error minus the second's; negative: the first is better."""
+
+    measure: str
+    difference: Figure
+    first_better: float
+    """Share of the samples on which the first is better."""
+    order: np.ndarray
+    """Samples, those first where the first system is worst against the second."""
+    per_sample: np.ndarray
+    """(N,) differences."""
+
+
+def compare(protocol: Protocol, truth: Truth, first: Predictions, second: Predictions, *, draws: int = 1000) -> Comparison:
+    """Paired difference of the benchmark's main measure (PA-MPJPE, or the mean 2D error), its interval from resampled samples."""
+    measure = "2D error" if protocol.kind == "2d" else "PA-MPJPE"
+    errors = [per_sample_errors(protocol, truth, found)[measure] for found in (first, second)]
+    off = errors[0] - errors[1]
+    low, high = metrics.bootstrap_interval(lambda w: float(w @ off / len(off)), len(off), draws=draws)
+    return Comparison(measure, Figure(float(off.mean()), low, high), float((off < 0).mean()), np.argsort(-off), off)
+
+
+def sheet(
+    protocol: Protocol,
+    truth: Truth,
+    first: Predictions,
+    second: Predictions,
+    chosen: np.ndarray,
+    path: str | Path,
+    columns: int = 4,
+) -> Path:
+    """A picture of samples with truth (white) and both systems' skeletons (orange: first, blue: second), aligned in 3D first."""
+    tiles = [_tile(protocol, truth, first, second, int(k)) for k in chosen]
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    rows = [np.concatenate(tiles[k : k + columns], axis=1) for k in range(0, len(tiles), columns)]
+    path = Path(path)
+    cv2.imwrite(str(path), np.concatenate(rows)[:, :, ::-1])
+    return path
+
+
+def _tile(protocol: Protocol, truth: Truth, first: Predictions, second: Predictions, k: int) -> np.ndarray:
+    sample = truth.samples[k]
+    flat = {"truth": _flat(protocol, sample, truth.joints[k], truth.joints[k])}
+    for name, found in (("first", first), ("second", second)):
+        flat[name] = _flat(protocol, sample, found.joints[k], truth.joints[k])
+    low, high = flat["truth"].min(0), flat["truth"].max(0)
+    side = 1.6 * float((high - low).max())
+    corner = (low + high) / 2 - side / 2
+    scale = TILE_PX / side
+    image = cv2.warpAffine(
+        sample.pixels(), np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]]), (TILE_PX, TILE_PX)
+    )
+    for name, points in flat.items():
+        in_tile = ((points - corner) * scale).round().astype(int)
+        for parent, child in FINGER_BONES:
+            cv2.line(image, in_tile[parent].tolist(), in_tile[child].tolist(), _COLOURS[name], 2, cv2.LINE_AA)
+    cv2.putText(image, sample.name[-28:], (4, TILE_PX - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1, cv2.LINE_AA)
+    return image
+
+
+def _flat(protocol: Protocol, sample: Sample, points: np.ndarray, target: np.ndarray) -> np.ndarray:
+    if protocol.kind == "2d" or sample.intrinsic is None:
+        return points[:, :2]
+    return projected(metrics.align_procrustes(points, target), sample.intrinsic)
