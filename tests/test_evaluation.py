@@ -68,7 +68,7 @@ def test_more_rounds_cost_less_than_so_many_networks(predictor) -> None:
         model.synthesizer.register_forward_hook(lambda *_: count("synthesizer")),
         *[layer.look.value.register_forward_hook(lambda *_: count("values")) for layer in model.synthesizer.layers],
     ]
-    model.reconstruct(torch.rand(1, 3, 224, 224), torch.rand(1, 21, 3), predictor.hand_model, steps=5)
+    model.reconstruct(torch.rand(1, 3, 224, 224), torch.rand(1, 21, 4), predictor.hand_model, steps=5)
     for handle in handles:
         handle.remove()
     layers, levels = len(model.synthesizer.layers), len(model.config.encoder.scales)

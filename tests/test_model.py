@@ -32,7 +32,7 @@ def batch_of(hand_model, poses, count: int = 4) -> dict[str, torch.Tensor]:
     return {
         "map32": torch.randn(count, 192, 7, 7),
         "map16": torch.randn(count, 112, 14, 14),
-        "points": torch.cat([flat, torch.ones(count, 21, 1)], -1),
+        "points": torch.cat([flat, torch.ones(count, 21, 1), torch.randn(count, 21, 1)], -1),
         "pose": pose,
         "shape": shape,
         "keypoints_3d": keypoints,
@@ -49,6 +49,7 @@ def batch_of(hand_model, poses, count: int = 4) -> dict[str, torch.Tensor]:
         {"refinement_blocks": 0},
         {"pose_context": False},
         {"synthesizer_layers": 2},
+        {"pose_depth": True},
         {"encoder": EncoderConfig(scales=(1,))},
         {"encoder": EncoderConfig(scales=(1, 4))},
         {"encoder": EncoderConfig(scales=(1, 2), laterals=False)},
@@ -61,7 +62,7 @@ def test_every_part_can_be_switched_and_gets_gradients(changes, hand_model, pose
     for parameter in model.parameters():  # some start at zero, on purpose, and hold gradients back for one step
         if parameter.requires_grad:
             parameter.data += 0.01 * torch.randn_like(parameter)
-    image, keypoints = torch.rand(2, 3, 224, 224), torch.rand(2, 21, 3)
+    image, keypoints = torch.rand(2, 3, 224, 224), torch.rand(2, 21, 4)
     keypoints[:, 3:6, 2] = 0
     context = model.observe(image, keypoints)
     logits = model.predict(context, model.codes[torch.zeros(2, 32, dtype=torch.long)], torch.rand(2, 32) < 0.5)
@@ -72,7 +73,7 @@ def test_every_part_can_be_switched_and_gets_gradients(changes, hand_model, pose
 
 
 def test_a_late_backbone_starts_out_as_the_trunk_it_copies() -> None:
-    image, keypoints = torch.rand(1, 3, 224, 224), torch.rand(1, 21, 3)
+    image, keypoints = torch.rand(1, 3, 224, 224), torch.rand(1, 21, 4)
     torch.manual_seed(0)
     frozen = small_model().observe(image, keypoints)
     torch.manual_seed(0)
@@ -88,7 +89,7 @@ def test_the_tokenizer_and_a_frozen_backbone_stay_frozen() -> None:
 
 def test_cached_maps_and_the_image_give_the_same_context() -> None:
     model = small_model()
-    image, keypoints = torch.rand(2, 3, 224, 224), torch.rand(2, 21, 3)
+    image, keypoints = torch.rand(2, 3, 224, 224), torch.rand(2, 21, 4)
     maps, _ = model.encoder.backbone.trunk(image)
     one = model.observe(image, keypoints)
     other = model.observe({1: maps[32], 2: maps[16]}, keypoints)
@@ -98,7 +99,7 @@ def test_cached_maps_and_the_image_give_the_same_context() -> None:
 
 def test_a_batch_gives_what_single_crops_give(hand_model) -> None:
     model = small_model()
-    image, keypoints = torch.rand(3, 3, 224, 224), torch.rand(3, 21, 3)
+    image, keypoints = torch.rand(3, 3, 224, 224), torch.rand(3, 21, 4)
     together = model.reconstruct(image, keypoints, hand_model, steps=3)
     for k in range(3):
         alone = model.reconstruct(image[k : k + 1], keypoints[k : k + 1], hand_model, steps=3)
@@ -108,12 +109,23 @@ def test_a_batch_gives_what_single_crops_give(hand_model) -> None:
 def test_unknown_keypoints_do_not_matter_wherever_they_are(hand_model) -> None:
     model = small_model()
     image = torch.rand(1, 3, 224, 224)
-    keypoints = torch.rand(1, 21, 3)
+    keypoints = torch.rand(1, 21, 4)
     keypoints[:, 5:9, 2] = 0
     moved = keypoints.clone()
     moved[:, 5:9, :2] += 3.0
     one, other = (model.reconstruct(image, k, hand_model) for k in (keypoints, moved))
     torch.testing.assert_close(one.pose, other.pose)
+
+
+def test_depth_of_keypoints_counts_where_it_is_known() -> None:
+    graph = small_model(pose_depth=True).pose_graph
+    graph.depth.weight.data.normal_()
+    flat = torch.rand(1, 21, 4)
+    deep = flat + torch.tensor([0, 0, 0, 0.5])
+    unknown = [k * torch.tensor([1, 1, 1, torch.nan]) for k in (flat, deep)]
+    assert (graph(flat) - graph(deep)).abs().max() > 1e-3
+    torch.testing.assert_close(graph(unknown[0]), graph(unknown[1]))
+    assert graph(unknown[0]).isfinite().all()
 
 
 def test_deformable_attention_reads_what_lies_under_its_reference() -> None:

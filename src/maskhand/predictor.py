@@ -180,11 +180,10 @@ class Predictor:
         image = views.permute(0, 3, 1, 2).float() / 255
         maps, pooled = self.landmarks.trunk(image)
         if own is None:
-            read = self.landmarks.read(pooled)
-            presence = read.presence[:, None, None].expand(-1, 21, 1)
-            points = torch.cat([read.points[..., :2] * 2 - 1, presence], dim=-1)
+            points = self.landmarks.read(pooled).keypoints
         else:
-            in_crop = [np.c_[crop.to_crop(k[:, :2]), k[:, 2]] for crop, k in zip(crops, own, strict=True)]
+            unknown = np.full(21, np.nan)  # depth
+            in_crop = [np.c_[crop.to_crop(k[:, :2]), k[:, 2], unknown] for crop, k in zip(crops, own, strict=True)]
             points = torch.tensor(np.stack(in_crop), dtype=torch.float32, device=self.device)
         # The image encoder starts from the landmark network's own trunk: its maps serve both.
         seen = {1: maps[32], 2: maps[16], 4: maps[8]} if self.model.reads_maps else image
@@ -212,7 +211,7 @@ class Predictor:
         turn = turn_to_ray(torch.tensor(crop.centre), focal, principal) @ torch.from_numpy(crop.camera_rotation())
         vertices, keypoints = ((x[0].cpu().double() * flip) @ turn.T for x in (mesh.vertices, mesh.keypoints))
         # Where the keypoints should come to lie: as measured, and as the network drew them where nothing was measured.
-        measured = (given[:, 2:] > 0) * MEASURED_SHARE
+        measured = (given[:, 2:3] > 0) * MEASURED_SHARE
         target = torch.from_numpy(crop.to_photo(measured * given[:, :2] + (1 - measured) * flat).astype(np.float64))
         trust = torch.from_numpy(np.where(given[:, 2] > 0, np.clip(given[:, 2], 0.3, 1.0), 0.3)).double()
         settle, translation = fit_view(keypoints, target, trust, focal, principal, pixel_sigma=PIXEL_SIGMA * crop.side)

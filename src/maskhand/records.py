@@ -26,12 +26,21 @@ class DetectedHand:
     """Detection score in [0, 1]."""
     world: np.ndarray | None = None
     """(21, 3) [m], the keypoint network's own 3D guess about the hand's middle (x right, y down, z away), if it makes one."""
+    depth: np.ndarray | None = None
+    """(21,) [px], how far behind the wrist each keypoint lies by the network's guess, in the photo's unit, if it makes one."""
     given_box: np.ndarray | None = None
     """(4,) the user's own box, where there is one."""
 
     @property
     def side(self) -> Side:
         return "right" if self.right >= 0.5 else "left"
+
+    @property
+    def relief(self) -> np.ndarray:
+        """(21, 3) [px] about the wrist: the keypoints with their depth behind them, a 3D guess up to scale."""
+        depth = np.zeros(21) if self.depth is None else self.depth
+        points = np.c_[self.keypoints[:, :2], depth]
+        return points - points[:1]
 
     @property
     def box(self) -> np.ndarray:

@@ -3,7 +3,7 @@
 A shard is a folder of .npy arrays, one row per crop (a right hand, upright), N rows:
 
     map16 (N, 112, 14, 14) f16, map32 (N, 192, 7, 7) f16     the trunk's maps of stride 16 and 32
-    points (N, 21, 3) f32                                    network keypoints: x, y in [-1, 1], presence as confidence
+    points (N, 21, 4) f32                                    network keypoints: x, y in [-1, 1], presence as confidence, depth
     world (N, 21, 3) f32                                     network's own 3D [m], wrist at the origin
     pose (N, 16, 3, 3), shape (N, 10), keypoints_3d (N, 21, 3), keypoints_2d (N, 21, 2), visible (N, 21)
     labelled (N,) bool                                       False: a photo, whose keypoints_2d and _3d are a teacher's
@@ -56,9 +56,8 @@ class TrunkReader:
         with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
             maps, pooled = self.network.trunk(x.contiguous(memory_format=torch.channels_last))
         read = self.network.read(pooled.float())
-        points = torch.cat([read.points[..., :2] * 2 - 1, read.presence[:, None, None].expand(-1, 21, 1)], dim=-1)
         world = read.world - read.world[:, :1]
-        rows = {"map16": maps[16].half(), "map32": maps[32].half(), "points": points, "world": world}
+        rows = {"map16": maps[16].half(), "map32": maps[32].half(), "points": read.keypoints, "world": world}
         return {key: value.cpu().contiguous().numpy() for key, value in rows.items()}
 
 

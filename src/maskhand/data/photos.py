@@ -5,17 +5,19 @@ The folder layout is that of the project's development data (see docs/data.md); 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
 from maskhand.data.feature_cache import photo_truth
 from maskhand.detection.finder import HandFinder
 from maskhand.detection.landmark_network import INPUT_PX
+from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.crop import crop_around, shaken
 from maskhand.images import PHOTO_SUFFIXES
 from maskhand.records import DetectedHand
@@ -68,14 +70,39 @@ def video_frames(path: str | Path) -> Iterator[np.ndarray]:
         yield np.ascontiguousarray(frame[:, :, ::-1])
 
 
-def teach(finder: HandFinder, image: np.ndarray, hand: DetectedHand, rng: np.random.Generator, looks: int = 6):
-    """The landmark network's mean answer over shaken crops: (21, 2) [px] and (21, 3) [m] in the photo's axes."""
+OwnJoints = Callable[[np.ndarray, DetectedHand], np.ndarray]
+"""A model's joints (21, 3) [m] of a hand found in a photo."""
+
+
+def teach(
+    finder: HandFinder,
+    image: np.ndarray,
+    hand: DetectedHand,
+    rng: np.random.Generator,
+    *,
+    own: OwnJoints | None = None,
+    looks: int = 6,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The landmark network's mean answer over shaken crops: (21, 2) [px] and (21, 3) [m] in the photo's axes.
+
+    In 3D: its keypoints with their depth, which are nearer to the truth on real photos than its metric output
+    (docs/model-card.md), brought to that output's size. With a model at hand (`own`), the mean of both: their errors are not
+    the same ones.
+    """
     crops = [shaken(crop_around(hand.keypoints, mirrored=hand.side == "left"), rng) for _ in range(looks)]
     answers = finder.read(image, crops)
-    return np.mean([a.keypoints[:, :2] for a in answers], 0), np.mean([a.world for a in answers if a.world is not None], 0)
+    relief = np.mean([a.relief for a in answers], 0)
+    size = np.mean([np.linalg.norm(a.world - a.world[:1]) for a in answers if a.world is not None])
+    points = relief * size / np.linalg.norm(relief)
+    if own is not None:
+        joints = torch.from_numpy(own(image, hand)).double()
+        points = (align_similarity(torch.from_numpy(points).double(), joints) + joints).numpy() / 2
+    return np.mean([a.keypoints[:, :2] for a in answers], 0), points
 
 
-def photo_samples(photos: Iterator[SourcePhoto], *, crops: int, seed: int) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+def photo_samples(
+    photos: Iterator[SourcePhoto], *, crops: int, seed: int, own: OwnJoints | None = None
+) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
     """`crops` shaken, recoloured crops of the surest hand of each photo, with the teacher's keypoints as truth."""
     finder = HandFinder()
     for k, photo in enumerate(photos):
@@ -83,7 +110,7 @@ def photo_samples(photos: Iterator[SourcePhoto], *, crops: int, seed: int) -> It
         if not found:
             continue
         rng = np.random.default_rng((seed, k))
-        flat, world = teach(finder, photo.image, found[0], rng)
+        flat, world = teach(finder, photo.image, found[0], rng, own=own)
         for _ in range(crops):
             crop = shaken(crop_around(found[0].keypoints, mirrored=found[0].side == "left"), rng)
             image = recoloured(crop.extract(photo.image, INPUT_PX), rng)

@@ -87,6 +87,7 @@ class HandFinder:
                     keypoints=keypoints.astype(np.float32),
                     right=1 - right if crop.mirrored else right,
                     score=presence,
+                    depth=(points[k, :, 2] - points[k, 0, 2]) * crop.side,
                     world=(world[k] * ([-1, 1, 1] if crop.mirrored else 1)) @ crop.camera_rotation().T,
                 )
             )

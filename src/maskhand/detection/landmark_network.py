@@ -115,6 +115,13 @@ class Landmarks:
     right: Float[Tensor, " B"]
     """Probability that, in the crop as it is shown, this is a right hand."""
 
+    @property
+    def keypoints(self) -> Float[Tensor, "B 21 4"]:
+        """What the transformer reads: x, y in [-1, 1] across the crop, presence as confidence, depth behind the wrist."""
+        presence = self.presence[:, None, None].expand(-1, 21, 1)
+        depth = self.points[..., 2:] - self.points[:, :1, 2:]
+        return torch.cat([self.points[..., :2] * 2 - 1, presence, 2 * depth], dim=-1)
+
 
 class LandmarkNetwork(nn.Module):
     """Trunk and its four heads."""

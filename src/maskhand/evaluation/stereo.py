@@ -117,7 +117,8 @@ def _frame_errors(
 
     return {
         "pa_mpjpe_mm": aligned(hand.joints),
-        "landmark_network_pa_mpjpe_mm": aligned(guess.world if guess.world is not None else guess.keypoints),
+        "landmark_network_pa_mpjpe_mm": aligned(guess.relief),
+        "landmark_network_metric_pa_mpjpe_mm": aligned(guess.world if guess.world is not None else guess.relief),
         "reprojection_px": pixels(hand.keypoints),
         "landmark_network_reprojection_px": pixels(guess.keypoints[:, :2]),
     }

@@ -50,6 +50,8 @@ class ModelConfig:
     """Points per head and scale in the deformable attention [sibling: Deformable DETR]."""
     pose_context: bool = True
     """Use the 2D keypoints (Table 12)."""
+    pose_depth: bool = False
+    """Give the 2D pose the landmark network's own guess of each keypoint's depth [ours]; False is the paper's 2D pose."""
     graph_layers: int = 2
     """Layers of the 2D pose GCN [ours]."""
     dropout: float = 0.0

@@ -75,12 +75,13 @@ class MaskHandModel(nn.Module):
     def codes(self) -> Float[Tensor, "K C"]:
         return self.tokenizer.codebook.codes
 
-    def observe(self, image: Float[Tensor, "B 3 H W"] | Maps, keypoints: Float[Tensor, "B 21 3"]) -> Context:
+    def observe(self, image: Float[Tensor, "B 3 H W"] | Maps, keypoints: Float[Tensor, "B 21 4"]) -> Context:
         """Everything that does not depend on the tokens.
 
         Args:
             image: RGB in [0, 1], or cached maps of the frozen backbone; left hands come mirrored.
-            keypoints: x, y in [-1, 1] across the crop, confidence; confidence 0 means unknown.
+            keypoints: x, y in [-1, 1] across the crop, confidence (0: unknown), depth behind the wrist in the unit of x and y
+                (NaN: unknown; read only if `config.pose_depth`).
 
         """
         pyramid = self.encoder.from_maps(image) if isinstance(image, dict) else self.encoder(image)
@@ -88,8 +89,8 @@ class MaskHandModel(nn.Module):
         reference = self.reference.expand(len(keypoints), -1, -1)
         pose_context = None if self.pose_graph is None else self.pose_graph(keypoints)
         if self.config.pose_context:
-            own = keypoints[:, self.token_keypoint]  # (B, L, 3)
-            reference = torch.where(own[..., 2:] > 0, own[..., :2].clamp(-1.5, 1.5), 0.0) + reference
+            own = keypoints[:, self.token_keypoint]  # (B, L, 4)
+            reference = torch.where(own[..., 2:3] > 0, own[..., :2].clamp(-1.5, 1.5), 0.0) + reference
         return Context(
             self.synthesizer.prepare(pyramid), pose_context, reference, CodeGeometry.of(self.codes), shape, weak_camera
         )
@@ -104,7 +105,7 @@ class MaskHandModel(nn.Module):
     def reconstruct(
         self,
         image: Float[Tensor, "B 3 H W"] | Maps,
-        keypoints: Float[Tensor, "B 21 3"],
+        keypoints: Float[Tensor, "B 21 4"],
         hand_model: HandModel,
         *,
         steps: int = 5,

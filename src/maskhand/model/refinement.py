@@ -32,13 +32,21 @@ class PoseGraph(nn.Module):
         self.register_buffer("adjacency", skeleton_adjacency(), persistent=False)
         self.embed = nn.Linear(3, width)
         self.absent = nn.Parameter(0.02 * torch.randn(width))
+        self.depth = nn.Linear(1, width) if config.pose_depth else None
+        if self.depth is not None:  # starts without effect, so that weights trained without depth can go on from there
+            nn.init.zeros_(self.depth.weight)
+            nn.init.zeros_(self.depth.bias)
         self.place = nn.Parameter(0.02 * torch.randn(21, width))
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(config.graph_layers))
 
-    def forward(self, keypoints: Float[Tensor, "B 21 3"]) -> Float[Tensor, "B 21 D"]:
-        """keypoints: x, y in [-1, 1], confidence; one with confidence 0 is unknown, whatever its place."""
-        known = (keypoints[..., 2:] > 0).to(keypoints.dtype)
-        x = known * self.embed(keypoints * known) + (1 - known) * self.absent + self.place
+    def forward(self, keypoints: Float[Tensor, "B 21 4"]) -> Float[Tensor, "B 21 D"]:
+        """keypoints: x, y in [-1, 1], confidence, depth (NaN: unknown); one with confidence 0 is unknown, whatever its place."""
+        known = (keypoints[..., 2:3] > 0).to(keypoints.dtype)
+        x = known * self.embed(keypoints[..., :3] * known) + (1 - known) * self.absent + self.place
+        if self.depth is not None:
+            depth = keypoints[..., 3:]
+            guessed = known * depth.isfinite()
+            x = x + guessed * self.depth(depth.nan_to_num() * guessed)
         for layer in self.layers:
             x = x + gelu(layer(self.adjacency @ x))
         return x

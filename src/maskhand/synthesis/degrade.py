@@ -6,9 +6,23 @@ import cv2
 import numpy as np
 
 
-def degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A (H, W, 3) float32 sRGB image in [0, 1] to uint8, as a phone or webcam might have kept it."""
+def restyled(image: np.ndarray, like: np.ndarray, amount: float) -> np.ndarray:
+    """An sRGB image with its colours moved towards another's mean and spread (after Reinhard et al. 2001, in RGB)."""
+    mean, spread = image.mean((0, 1)), image.std((0, 1)) + 1e-3
+    moved = (image - mean) / spread * like.std((0, 1)).clip(0.06) + like.mean((0, 1))
+    return (image + amount * (moved - image)).clip(0, 1).astype(np.float32)
+
+
+def degrade(image: np.ndarray, rng: np.random.Generator, *, low_light: bool = False) -> np.ndarray:
+    """A (H, W, 3) float32 sRGB image in [0, 1] to uint8, as a phone or webcam might have kept it.
+
+    `low_light`: underexposed, with the noise of a raised gain.
+    """
     size = image.shape[0]
+    if low_light:
+        image = image * np.float32(rng.uniform(0.15, 0.5))
+        image = image + np.float32(rng.uniform(0.02, 0.07)) * rng.standard_normal(image.shape, np.float32)
+        image = image.clip(0, 1) * np.float32(rng.uniform(1.0, 2.0))
     if rng.random() < 0.25:
         image = _motion_blur(image, rng)
     if rng.random() < 0.35:

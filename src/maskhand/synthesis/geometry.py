@@ -53,6 +53,28 @@ def forearm(
     return Part(np.concatenate(rings), np.array(faces, np.int32), np.concatenate(shades), np.concatenate(places))
 
 
+def ring(start: np.ndarray, end: np.ndarray, rng: np.random.Generator) -> Part:
+    """A finger ring around the bone from `start` to `end` [m]."""
+    bone = (end - start) / np.linalg.norm(end - start)
+    across = np.cross(bone, (1.0, 0, 0) if abs(bone[0]) < 0.9 else (0, 1.0, 0))
+    across /= np.linalg.norm(across)
+    up = np.cross(bone, across)
+    around = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+    profile = np.linspace(0, 2 * np.pi, 6, endpoint=False)
+    radius, thick, wide = rng.uniform(0.0088, 0.0102), rng.uniform(0.0006, 0.0014), rng.uniform(0.001, 0.004)
+    out = np.cos(around)[:, None] * across + np.sin(around)[:, None] * up  # (20, 3)
+    points = (radius + thick * np.cos(profile))[None, :, None] * out[:, None] + (wide * np.sin(profile))[None, :, None] * bone
+    vertices = start + rng.uniform(0.3, 0.65) * (end - start) + points.reshape(-1, 3)
+    faces = []
+    for k in range(20):
+        for j in range(6):
+            a, b = 6 * k + j, 6 * ((k + 1) % 20) + j
+            c, d = 6 * k + (j + 1) % 6, 6 * ((k + 1) % 20) + (j + 1) % 6
+            faces += [(a, b, c), (b, d, c)]
+    metal = np.array(((0.83, 0.62, 0.25), (0.75, 0.75, 0.77), (0.05, 0.05, 0.06))[rng.integers(3)])
+    return Part(vertices, np.array(faces, np.int32), np.tile(metal, (len(vertices), 1)), vertices - start, skin=0.0)
+
+
 def primitive(rng: np.random.Generator, size: float) -> tuple[np.ndarray, np.ndarray]:
     """A box, cylinder or ellipsoid of about `size` metres across, turned at random: vertices and faces."""
     kind = rng.integers(3)

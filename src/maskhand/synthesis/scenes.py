@@ -18,8 +18,8 @@ from maskhand.hand_model.layer import HandModel
 from maskhand.rendering.rasteriser import Fragments, rasterise, vertex_normals
 from maskhand.rendering.shading import cast_shadows, shade
 from maskhand.synthesis.backgrounds import background, octave_noise
-from maskhand.synthesis.degrade import degrade
-from maskhand.synthesis.geometry import Part, forearm, primitive
+from maskhand.synthesis.degrade import degrade, restyled
+from maskhand.synthesis.geometry import Part, forearm, primitive, ring
 from maskhand.synthesis.materials import HandRegions, Light, glove_colours, skin_colours, texture_volume
 from maskhand.synthesis.pose_prior import PosePrior
 
@@ -50,8 +50,17 @@ class SceneConfig:
     object_share: float = 0.28
     occluder_share: float = 0.22
     other_hand_share: float = 0.12
+    ring_share: float = 0.0
+    """Hands with a finger ring. This and the next two are 0 in the synthetic test, whose images stay what they were."""
+    low_light_share: float = 0.0
+    style_share: float = 0.0
+    """Images whose colours are moved towards those of another picture."""
     crop_noise: float = 1.0
     """Spread of the crop's angle, size and place around the ideal one; 1 is what the detector leaves."""
+
+
+TRAINING_SCENES = SceneConfig(ring_share=0.15, low_light_share=0.08, style_share=0.25)
+"""What `maskhand data cache synthetic` draws."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +153,7 @@ class SceneGenerator:
         full_pose = pose.copy()
         full_pose[0] = turn @ pose[0]
         return SyntheticSample(
-            image=degrade(small ** np.float32(1 / 2.2), rng),
+            image=self._photographed(small ** np.float32(1 / 2.2), rng),
             pose=full_pose.astype(np.float32),
             shape=shape.astype(np.float32),
             keypoints_3d=keypoints[0].astype(np.float32),
@@ -153,9 +162,18 @@ class SceneGenerator:
             focal=float(focal / side),
         )
 
+    def _photographed(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        config = self.config
+        if config.style_share and rng.random() < config.style_share:
+            image = restyled(image, background(32, rng, config.backgrounds), rng.uniform(0.2, 0.8))
+        return degrade(image, rng, low_light=bool(config.low_light_share and rng.random() < config.low_light_share))
+
     def _parts(self, vertices, keypoints, wrist, turn, light: Light, rng: np.random.Generator) -> list[Part]:
         tone = rng.random()
         parts = self._hand(vertices[0] + wrist, turn, tone, rng)
+        if self.config.ring_share and rng.random() < self.config.ring_share:
+            knuckle = int(rng.choice((5, 9, 13, 13, 17)))
+            parts.append(ring(keypoints[0, knuckle] + wrist, keypoints[0, knuckle + 1] + wrist, rng))
         if rng.random() < self.config.object_share:
             parts.append(self._object(keypoints[0] + wrist, turn, rng))
         if rng.random() < self.config.other_hand_share:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from maskhand.model.config import ModelConfig
 from maskhand.model.encoder import Maps
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.model.unmasking import random_mask
-from maskhand.synthesis.scenes import SceneConfig
+from maskhand.synthesis.scenes import TRAINING_SCENES
 from maskhand.tokenizer.vq_mano import VqMano
 from maskhand.training.loop import Stage, TrainConfig
 from maskhand.training.losses import LossWeights, masked_cross_entropy, scaled_to, weighted_mean
@@ -44,6 +44,8 @@ class MaskConfig:
     """Share of batches whose visible tokens are what a first round of the model itself made of them, as at inference [ours]."""
     no_keypoints: float = 0.1
     """Share of samples without any 2D keypoint [ours]."""
+    no_depth: float = 0.15
+    """Share of samples whose keypoints come without depth, as one's own do [ours]."""
     lost_keypoints: float = 0.08
     """Share of single keypoints lost [ours]."""
     keypoint_noise: float = 0.01
@@ -138,8 +140,7 @@ class ModelObjective(nn.Module):
     def _network_keypoints(self, image: Tensor) -> Tensor:
         """The landmark network's keypoints of crops, errors and all: what the model will get at inference."""
         network = shared_landmark_network().to(image.device)
-        read = network(interpolate(image, size=(INPUT_PX, INPUT_PX), mode="bilinear", antialias=True).float())
-        return torch.cat([read.points[..., :2] * 2 - 1, read.presence[:, None, None].expand(-1, 21, 1)], dim=-1)
+        return network(interpolate(image, size=(INPUT_PX, INPUT_PX), mode="bilinear", antialias=True).float()).keypoints
 
     def _terms(
         self, batch: dict[str, Tensor], pose: Tensor, shape: Tensor, weak_camera: Tensor, labelled: Tensor
@@ -167,7 +168,9 @@ class ModelObjective(nn.Module):
         places = points[..., :2] + self.masking.keypoint_noise * torch.randn_like(points[..., :2])
         lost = torch.rand_like(points[..., 2]) < self.masking.lost_keypoints
         lost = lost | (torch.rand(len(points), 1, device=points.device) < self.masking.no_keypoints)
-        return torch.cat([places, (points[..., 2] * ~lost)[..., None]], dim=-1)
+        flat = torch.rand(len(points), 1, device=points.device) < self.masking.no_depth
+        depth = torch.where(flat, torch.nan, points[..., 3] + self.masking.keypoint_noise * torch.randn_like(points[..., 3]))
+        return torch.cat([places, (points[..., 2] * ~lost)[..., None], depth[..., None]], dim=-1)
 
 
 class ModelStage(Stage):
@@ -207,9 +210,8 @@ class ModelStage(Stage):
         if not self.live:
             return endless(self.tables, self.shares, train.batch_size, train.seed, start)
         objective: ModelObjective = self.module  # type: ignore[assignment]
-        scenes = SceneConfig(
-            size=objective.model.encoder.backbone.input_px, backgrounds=data.backgrounds, upright=self.config.model.upright_crop
-        )
+        size = objective.model.encoder.backbone.input_px
+        scenes = replace(TRAINING_SCENES, size=size, backgrounds=data.backgrounds, upright=self.config.model.upright_crop)
         return live_batches(
             free_hand_data(), scenes, seed=train.seed + 1, batch=train.batch_size, start=start, workers=data.workers
         )
