@@ -11,6 +11,7 @@ from maskhand.evaluation.metrics import aligned_point_error_mm, mean_point_error
 from maskhand.evaluation.reconstruction import reconstruction_errors, spearman
 from maskhand.evaluation.stereo import stereo_errors
 from maskhand.evaluation.tokenizer import recorded_poses
+from maskhand.geometry.rotations import random_rotations
 from maskhand.model.confidence import Calibration
 from maskhand.synthesis.scenes import SceneConfig
 
@@ -86,3 +87,29 @@ def test_real_stereo_depth_is_met_better_than_by_the_landmark_networks_3d(predic
     errors = stereo_errors(predictor, development_data / "stereo_handpose3d", every=12)
     assert errors["frames"] > 20
     assert errors["pa_mpjpe_mm"] < errors["landmark_network_pa_mpjpe_mm"]
+
+
+def test_extended_fingers_are_counted(hand_model) -> None:
+    """The open hand has five; fingers bent into a fist one after the other leave the others."""
+    from maskhand.evaluation.real import extended_fingers
+    from maskhand.hand_model.axes import JointAxes
+    from maskhand.synthesis.pose_prior import pose_from_angles
+
+    axes = JointAxes.of(hand_model)
+    for bent in range(5):
+        angles = torch.zeros(1, 21)
+        angles[0, 17] = 0.3
+        for finger in (0, 1, 3, 2)[4 - bent :] if bent else ():
+            angles[0, 4 * finger] = 1.3
+            angles[0, 4 * finger + 2] = 1.6
+        points = hand_model.keypoints(pose_from_angles(angles, axes), torch.zeros(1, 10))[0].numpy()
+        assert extended_fingers(points) == 5 - bent
+
+
+def test_the_palms_own_axes_take_turn_place_and_size_away(hand_model, poses) -> None:
+    from maskhand.evaluation.real import hand_frame
+
+    points = hand_model.keypoints(poses[:1], torch.zeros(1, 10))[0].double().numpy()
+    turn = random_rotations(1)[0].double().numpy()
+    np.testing.assert_allclose(hand_frame(2.5 * points @ turn + 1, left=False), hand_frame(points, left=False), atol=1e-6)
+    np.testing.assert_allclose(hand_frame(points * [-1, 1, 1], left=True), hand_frame(points, left=False), atol=1e-9)

@@ -227,3 +227,45 @@ def test_hands_are_found_on_the_right_side_in_the_finger_counting_photos(predict
         name = path.stem.removeprefix("Raw_Images_Human_")
         if name in LEFT + RIGHT:
             assert found[0].side == ("left" if name in LEFT else "right"), path.name
+
+
+def test_several_looks_give_the_same_hands_in_the_same_place(predictor, demo_image) -> None:
+    """Looks are averaged in the first one's axes: a mistake in turning them back would tear the hand apart."""
+    steady = load("large")
+    assert steady.looks > 1
+    one, several = (sorted(p(demo_image), key=lambda h: h.box[0]) for p in (predictor, steady))
+    assert [h.side for h in several] == ["right", "left"]
+    for hand, other in zip(one, several, strict=True):
+        size = (hand.box[2:] - hand.box[:2]).max()
+        assert np.linalg.norm(hand.keypoints - other.keypoints, axis=1).mean() < 0.06 * size
+        a, b = (h.joints - h.joints[:1] for h in (hand, other))
+        assert np.linalg.norm(a - b, axis=1).mean() < 0.012
+        np.testing.assert_allclose(other.pose @ other.pose.transpose(0, 2, 1), np.tile(np.eye(3), (16, 1, 1)), atol=1e-4)
+
+
+def test_looks_of_a_mirrored_hand_come_back_to_the_first_ones_axes() -> None:
+    """A pose turned into every look's own axes and merged is the pose again, left hands too."""
+    from maskhand.geometry.crop import Crop
+    from maskhand.geometry.rotations import random_rotations
+    from maskhand.predictor import looks_around, merged
+    from maskhand.records import Prediction
+
+    for mirrored in (False, True):
+        looks = looks_around(Crop((100.0, 80.0), 60.0, 0.7, mirrored), 5)
+        flip = np.diag([-1.0 if mirrored else 1.0, 1, 1])
+        pose = random_rotations(16).double()
+        poses, points = pose.repeat(5, 1, 1, 1), torch.zeros(5, 21, 4).double()
+        place = np.random.default_rng(0).uniform(70, 130, (21, 2))
+        for k, look in enumerate(looks):
+            turn = flip @ look.camera_rotation().T @ looks[0].camera_rotation() @ flip
+            poses[k, 0] = torch.from_numpy(turn) @ pose[0]
+            points[k, :, :2] = torch.from_numpy(look.to_crop(place))
+            points[k, :, 3] = 1.0 / look.side
+        camera = torch.tensor([[10 / look.side, 0.0, 0.0] for look in looks]).double()
+        answer, kept = merged(
+            Prediction(poses, torch.zeros(5, 10), camera, *(torch.zeros(5, 64),) * 2, torch.zeros(5, 21)), points, looks, 5
+        )
+        torch.testing.assert_close(answer.pose[0], pose, atol=1e-6, rtol=0)
+        torch.testing.assert_close(kept[0, :, :2], torch.from_numpy(looks[0].to_crop(place)))
+        torch.testing.assert_close(answer.weak_camera[0, 0], camera[0, 0])
+        torch.testing.assert_close(kept[0, :, 3], torch.full((21,), 1 / looks[0].side).double())

@@ -17,7 +17,8 @@ from maskhand.model.maskhand import MaskHandModel
 from maskhand.predictor import Predictor
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 
-EMBEDDED = ("default",)
+EMBEDDED = {"default": 1, "large": 6}
+"""Sizes of the embedded model and their number of looks at each hand."""
 FREE_HAND = "maskhand-free"
 
 
@@ -28,21 +29,28 @@ def embedded(name: str) -> Path:
 
 
 def load(
-    name: str | Path = "default", *, hand_model: str | Path | None = None, device: str = "cpu", refine: bool = True
+    name: str | Path = "default",
+    *,
+    hand_model: str | Path | None = None,
+    device: str = "cpu",
+    refine: bool = True,
+    looks: int | None = None,
 ) -> Predictor:
     """A predictor with weights.
 
     Args:
-        name: `default` for the embedded weights, or the path of a .safetensors file that `maskhand train model` wrote.
+        name: `default` for the embedded weights, `large` for the same weights with several looks at each hand (steadier,
+            slower), or the path of a .safetensors file that `maskhand train model` wrote.
         hand_model: an npz or MANO_RIGHT.pkl, for weights trained on it; the embedded free hand otherwise.
         device: `cpu`, `cuda`, `cuda:1`, `mps`.
-        refine: nudge each pose towards the 2D keypoints it was made from; False gives the network's bare answer.
+        refine: nudge each pose towards the keypoints it was made from; False gives the network's bare answer.
+        looks: how many shaken crops of each hand are averaged; the size's own number if left out.
 
     Raises:
         AssetError: no such weights, damaged ones, or ones trained on another hand model.
 
     """
-    path = embedded(f"{name}.safetensors") if str(name) in EMBEDDED else Path(name)
+    path = embedded("default.safetensors") if str(name) in EMBEDDED else Path(name)
     if not path.exists():
         raise AssetError(f"no weights named {str(name)!r}: use one of {', '.join(EMBEDDED)}, or the path of a .safetensors file")
     model, config = read_model(path)
@@ -52,7 +60,9 @@ def load(
         raise AssetError(f"weights {path.name} were trained on hand model '{trained_on}', not on '{hand.name}'")
     calibration = Calibration(**config.get("calibration", {}))
     try:
-        return Predictor(model, hand, calibration=calibration, device=device, refine=refine)
+        return Predictor(
+            model, hand, calibration=calibration, device=device, refine=refine, looks=looks or EMBEDDED.get(str(name), 1)
+        )
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
 

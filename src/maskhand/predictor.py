@@ -26,18 +26,22 @@ from maskhand.geometry.camera import (
     weak_from_translation,
 )
 from maskhand.geometry.crop import Crop, crop_around
+from maskhand.geometry.rotations import nearest_rotation
 from maskhand.hand_model.fitting import fit_keypoints
+from maskhand.hand_model.landmarks import landmark_offsets, landmark_points
 from maskhand.hand_model.layer import HandModel, mirror_pose
 from maskhand.images import Photo, read_photo
 from maskhand.model.confidence import Calibration
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.records import DetectedHand, Hand, Prediction, Side
 
-MAX_STEPS = 64
+MAX_STEPS, MAX_LOOKS = 64, 32
 MEASURED_SHARE = 0.75
 """How much the placing of a hand in the photo trusts measured keypoints over the network's own projection [ours]."""
 PIXEL_SIGMA = 0.02
 """Expected error of a keypoint in sides of the crop [ours]."""
+LOOK_TURN, LOOK_GROWTH = 0.2, 0.1
+"""How far the crops of further looks are turned [rad] and grown or shrunk from the first [ours]."""
 ImageSource = str | Path | Image.Image | np.ndarray
 
 
@@ -53,7 +57,11 @@ class Predictor:
         calibration: Calibration | None = None,
         device: str = "cpu",
         refine: bool = True,
+        looks: int = 1,
     ) -> None:
+        if not 1 <= looks <= MAX_LOOKS:
+            raise InputError(f"looks is {looks!r}; expected a whole number from 1 to {MAX_LOOKS}")
+        self.looks = looks
         self.model, self.hand_model = model.eval().to(device), hand_model.to(device)
         # Networks of its own on another device: the shared ones stay where other predictors use them.
         shared = device == "cpu"
@@ -165,18 +173,32 @@ class Predictor:
             crop_around(points, mirrored=side == "left", upright=self.model.config.upright_crop)
             for points, side in zip(around, chosen, strict=True)
         ]
-        views = torch.from_numpy(np.stack([crop.extract(photo.pixels, INPUT_PX) for crop in crops])).to(self.device)
-        prediction, points = self._predict(photo, views, crops, own, steps)
+        every = [look for crop in crops for look in looks_around(crop, self.looks)]
+        repeated = None if own is None else own.repeat(self.looks, axis=0)
+        prediction, points = self._predict(photo, every, repeated, steps)
+        if self.looks > 1:
+            prediction, points = merged(prediction, points, every, self.looks)
+        if self.refine:
+            prediction = refined(self.hand_model, prediction, points, landmarks=own is None)
+        given = points.cpu().numpy()
         return [
-            self._place(photo, hand if boxes is None else replace(hand, given_box=boxes[k]), side, crop, prediction, k, points[k])
+            self._place(
+                photo,
+                hand if boxes is None else replace(hand, given_box=boxes[k]),
+                side,
+                crop,
+                prediction,
+                k,
+                given[k],
+                landmarks=own is None,
+            )
             for k, (hand, side, crop) in enumerate(zip(found, chosen, crops, strict=True))
         ]
 
     @torch.inference_mode()
-    def _predict(
-        self, photo: Photo, views: torch.Tensor, crops: list[Crop], own: np.ndarray | None, steps: int
-    ) -> tuple[Prediction, np.ndarray]:
-        """The network's answer and the keypoints it was given (crop coordinates, confidence)."""
+    def _predict(self, photo: Photo, crops: list[Crop], own: np.ndarray | None, steps: int) -> tuple[Prediction, torch.Tensor]:
+        """The network's answer and the keypoints it was given (crop coordinates, confidence, depth)."""
+        views = torch.from_numpy(np.stack([crop.extract(photo.pixels, INPUT_PX) for crop in crops])).to(self.device)
         image = views.permute(0, 3, 1, 2).float() / 255
         maps, pooled = self.landmarks.trunk(image)
         if own is None:
@@ -191,32 +213,43 @@ class Predictor:
         if size != INPUT_PX:
             larger = np.stack([crop.extract(photo.pixels, size) for crop in crops])
             seen = torch.from_numpy(larger).to(self.device).permute(0, 3, 1, 2).float() / 255
-        prediction = self.model.reconstruct(seen, points, self.hand_model, steps=steps)
-        if self.refine:
-            prediction = refined(self.hand_model, prediction, points)
-        return prediction, points.cpu().numpy()
+        return self.model.reconstruct(seen, points, self.hand_model, steps=steps), points
 
     @torch.inference_mode()
     def _place(
-        self, photo: Photo, found: DetectedHand, side: Side, crop: Crop, prediction: Prediction, k: int, given: np.ndarray
+        self,
+        photo: Photo,
+        found: DetectedHand,
+        side: Side,
+        crop: Crop,
+        prediction: Prediction,
+        k: int,
+        given: np.ndarray,
+        *,
+        landmarks: bool,
     ) -> Hand:
         """From the crop's camera to the photo's: mirrored back, turned, and put where its keypoints were seen."""
         pose, shape = prediction.pose[k : k + 1], prediction.shape[k : k + 1]
         mesh = self.hand_model(pose, shape)
-        flat = project_in_crop(mesh.keypoints, translation_from_weak(prediction.weak_camera[k : k + 1]))[0].cpu().numpy()
+        # What was measured are the landmark network's points, or somebody's own, taken to be our keypoints.
+        marks = landmark_points(self.hand_model, pose, shape)
+        seen = marks if landmarks else mesh.keypoints
+        flat = project_in_crop(seen, translation_from_weak(prediction.weak_camera[k : k + 1]))[0].cpu().numpy()
         focal = torch.tensor([photo.focal_px], dtype=torch.float64)
         height, width = photo.pixels.shape[:2]
         principal = torch.tensor([width / 2, height / 2], dtype=torch.float64)
         flip = torch.tensor([-1.0 if side == "left" else 1.0, 1.0, 1.0], dtype=torch.float64)
         turn = turn_to_ray(torch.tensor(crop.centre), focal, principal) @ torch.from_numpy(crop.camera_rotation())
-        vertices, keypoints = ((x[0].cpu().double() * flip) @ turn.T for x in (mesh.vertices, mesh.keypoints))
+        vertices, keypoints, marks, seen = (
+            (x[0].cpu().double() * flip) @ turn.T for x in (mesh.vertices, mesh.keypoints, marks, seen)
+        )
         # Where the keypoints should come to lie: as measured, and as the network drew them where nothing was measured.
         measured = (given[:, 2:3] > 0) * MEASURED_SHARE
         target = torch.from_numpy(crop.to_photo(measured * given[:, :2] + (1 - measured) * flat).astype(np.float64))
         trust = torch.from_numpy(np.where(given[:, 2] > 0, np.clip(given[:, 2], 0.3, 1.0), 0.3)).double()
-        settle, translation = fit_view(keypoints, target, trust, focal, principal, pixel_sigma=PIXEL_SIGMA * crop.side)
+        settle, translation = fit_view(seen, target, trust, focal, principal, pixel_sigma=PIXEL_SIGMA * crop.side)
         turn = settle @ turn
-        vertices, keypoints = vertices @ settle.T + translation, keypoints @ settle.T + translation
+        vertices, keypoints, marks = (x @ settle.T + translation for x in (vertices, keypoints, marks))
         own_pose = (mirror_pose(pose[0]) if side == "left" else pose[0]).cpu().double()
         own_pose = torch.cat([(turn @ own_pose[0])[None], own_pose[1:]])
         faces = self.hand_model.faces.cpu().numpy()
@@ -235,6 +268,7 @@ class Predictor:
             joint_confidence=joint_confidence,
             focal_px=photo.focal_px,
             details={
+                "landmarks": marks.numpy(),
                 "keypoints_seen": np.c_[crop.to_photo(given[:, :2]), given[:, 2]],
                 "tokens": prediction.tokens[k].cpu().numpy(),
                 "token_confidence": prediction.token_confidence[k].cpu().numpy(),
@@ -244,8 +278,11 @@ class Predictor:
         )
 
 
-def refined(hand_model: HandModel, prediction: Prediction, points: torch.Tensor) -> Prediction:
-    """The prediction, its pose and camera nudged towards the 2D keypoints it was made from (`fit_keypoints`)."""
+def refined(hand_model: HandModel, prediction: Prediction, points: torch.Tensor, *, landmarks: bool = True) -> Prediction:
+    """The prediction, its pose and camera nudged towards the keypoints it was made from (`fit_keypoints`).
+
+    landmarks: the keypoints are the landmark network's, which lie a little off our hand's own.
+    """
     pose, translation = fit_keypoints(
         hand_model,
         prediction.pose,
@@ -253,9 +290,56 @@ def refined(hand_model: HandModel, prediction: Prediction, points: torch.Tensor)
         translation_from_weak(prediction.weak_camera),
         points[..., :2],
         points[..., 2],
+        depth=points[..., 3],
+        offsets=landmark_offsets(points) if landmarks else None,
         focal=CROP_FOCAL,
     )
     return replace(prediction, pose=pose, weak_camera=weak_from_translation(translation))
+
+
+def looks_around(crop: Crop, count: int) -> list[Crop]:
+    """The crop and `count` - 1 others around it, turned and scaled a little, always the same ones."""
+    looks = [crop]
+    for k in range(1, count):
+        turn = 2 * np.pi * k / max(1, count - 1)
+        side = crop.side * float(np.exp(LOOK_GROWTH * np.cos(turn)))
+        looks.append(replace(crop, side=side, angle=crop.angle + LOOK_TURN * float(np.sin(turn + 0.5))))
+    return looks
+
+
+@torch.inference_mode()
+def merged(prediction: Prediction, points: torch.Tensor, crops: list[Crop], looks: int) -> tuple[Prediction, torch.Tensor]:
+    """One answer per hand from `looks` answers each, in the first one's crop: mean rotations, shapes, scales and keypoints.
+
+    The tokens and their confidence are the first look's. Averaging over looks is this project's addition.
+    """
+    first = [crops[k // looks * looks] for k in range(len(crops))]
+    pose, scale, moved = prediction.pose.clone(), prediction.weak_camera[:, 0].clone(), points.clone()
+    for k, (crop, base) in enumerate(zip(crops, first, strict=True)):
+        flip = np.diag([-1.0 if crop.mirrored else 1.0, 1.0, 1.0])
+        turn = flip @ base.camera_rotation().T @ crop.camera_rotation() @ flip
+        pose[k, 0] = torch.as_tensor(turn, dtype=pose.dtype, device=pose.device) @ pose[k, 0]
+        scale[k] *= crop.side / base.side
+        place = base.to_crop(crop.to_photo(points[k, :, :2].cpu().numpy().astype(np.float64)))
+        moved[k, :, :2] = torch.as_tensor(place, dtype=points.dtype, device=points.device)
+        moved[k, :, 3] *= crop.side / base.side
+
+    def mean(values: torch.Tensor) -> torch.Tensor:
+        return values.unflatten(0, (-1, looks)).mean(1)
+
+    camera = prediction.weak_camera[::looks].clone()
+    camera[:, 0] = mean(scale)
+    return (
+        Prediction(
+            pose=nearest_rotation(mean(pose)),
+            shape=mean(prediction.shape),
+            weak_camera=camera,
+            tokens=prediction.tokens[::looks],
+            token_confidence=prediction.token_confidence[::looks],
+            spread=mean(prediction.spread),
+        ),
+        mean(moved),
+    )
 
 
 def _box_around(points: np.ndarray) -> np.ndarray:

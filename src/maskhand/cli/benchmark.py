@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Root = Annotated[Path, typer.Argument(help="Folder of the benchmark's original files.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for pred.json, pred.zip, report.md and report.json.")]
 Split = Annotated[str | None, typer.Option(help="hint: newdays, visor or ego4d; dexycb: s0_test, peers_test, s0_val.")]
-Weights = Annotated[str, typer.Option(help="`default`, or the path of a .safetensors file.")]
+Weights = Annotated[str, typer.Option(help="`default`, `large`, or the path of a .safetensors file.")]
 HandModelFile = Annotated[Path | None, typer.Option(help="MANO_RIGHT.pkl, for weights trained on MANO.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Measure the first so many samples only; the report says so.")]
 Steps = Annotated[int, typer.Option(min=1, max=64, help="Rounds of unmasking.")]

@@ -144,7 +144,7 @@ def photos(
         raise InputError(f"folder {root} does not exist")
     chosen = (photo for photo in development_photos(root) if photo.held_out == held_out)
     predictor = load(teacher) if teacher else None
-    own = (lambda image, hand: predictor.from_detected(image, [hand])[0].joints) if predictor else None
+    own = (lambda image, hand: predictor.from_detected(image, [hand])[0].details["landmarks"]) if predictor else None
     samples = photo_samples(chosen, crops=crops, seed=seed, own=own)
     rows = write_shard(out, samples, TrunkReader(), {"source": "photos", "seed": seed, "teacher": teacher})
     typer.echo(f"{rows} crops -> {out}")

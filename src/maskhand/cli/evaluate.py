@@ -15,7 +15,7 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
-Model = Annotated[str, typer.Option(help="`default`, or the path of a .safetensors file.")]
+Model = Annotated[str, typer.Option(help="`default`, `large`, or the path of a .safetensors file.")]
 Refine = Annotated[bool, typer.Option(help="Nudge poses towards the measured 2D keypoints, as the predictor does.")]
 Steps = Annotated[int, typer.Option(min=1, max=64, help="Rounds of unmasking.")]
 
@@ -74,6 +74,41 @@ def stereo(
     from maskhand.evaluation.stereo import stereo_errors
 
     show(f"stereo_handpose3d, T = {steps}", stereo_errors(load(model, refine=refine), root, steps=steps, every=every), json_)
+
+
+@app.command()
+def real(
+    root: Annotated[Path, typer.Argument(help="Folder of the development data (docs/data.md).")],
+    steps: Steps = 5,
+    refine: Refine = True,
+    every: Annotated[int, typer.Option(min=1, help="Use every so manieth stereo frame and held-out photo.")] = 1,
+    model: Model = "default",
+    json_: Json = False,
+) -> None:
+    """All real evidence in one table: stereo, photos, sign digits, finger counts, videos; beside the landmark network's own."""
+    from maskhand.assets import load
+    from maskhand.cli.progress import track
+    from maskhand.evaluation.real import real_evidence
+
+    with track("measuring", 5) as advance:
+        rows = real_evidence(load(model, refine=refine), root, steps=steps, every=every, progress=lambda what: advance())
+    if json_:
+        import dataclasses
+        import json
+
+        typer.echo(json.dumps([dataclasses.asdict(row) for row in rows]))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=f"real evidence, T = {steps}", title_justify="left")
+    for column in ("source", "measure", "ours", "landmark network", "better", "count"):
+        table.add_column(column)
+    for row in rows:
+        theirs = "-" if row.landmark_network is None else f"{row.landmark_network:.2f}"
+        table.add_row(row.source, escape(row.measure), f"{row.ours:.2f}", theirs, row.better, str(row.count))
+    Console().print(table)
 
 
 for _name, _title in (

@@ -43,7 +43,7 @@ def reconstruct(
     ] = None,
     focal: Annotated[float | None, typer.Option(help="Focal length in pixels, if known; sets the depth.")] = None,
     format_: Annotated[MeshFormat, typer.Option("--format", help="Mesh files, one per hand.")] = MeshFormat.glb,
-    model: Annotated[str, typer.Option(help="`default`, or the path of a .safetensors file.")] = "default",
+    model: Annotated[str, typer.Option(help="`default`, `large`, or the path of a .safetensors file.")] = "default",
     refine: Annotated[bool, typer.Option(help="Nudge poses towards the measured 2D keypoints.")] = True,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
 ) -> None:

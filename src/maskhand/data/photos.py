@@ -33,24 +33,27 @@ class SourcePhoto:
     held_out: bool
 
 
-def development_photos(root: str | Path, *, video_step: int = 2) -> Iterator[SourcePhoto]:
-    """Every photo of the sources marked for training, the held-out ones flagged.
+def development_photos(root: str | Path, *, video_step: int = 2, only: str | None = None) -> Iterator[SourcePhoto]:
+    """Every photo of the sources marked for training, the held-out ones flagged; of one source, if `only` names it.
 
     Held out: a fifth of the blocks of ten file numbers of sign_digits (the nearest thing to persons there), every fifth file
     of each folder of real_crops.
     """
     root = Path(root)
-    for path in sorted((root / "sign_digits").rglob("*.JPG")):
-        block = int(path.stem.split("_")[1]) // 10
-        yield SourcePhoto(str(path.relative_to(root)), read_rgb(path), held_out=block % 5 == 0)
-    for folder in sorted(p for p in (root / "real_crops").glob("*") if p.is_dir()):
-        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
-        for k, path in enumerate(files):
-            yield SourcePhoto(str(path.relative_to(root)), read_rgb(path), held_out=k % 5 == 4)
-    for video in ("tfjs_hand_pose/asl_hand.25fps.mp4", "dex_retargeting/human_hand_video.mp4"):
-        for k, frame in enumerate(video_frames(root / video)):
-            if k % video_step == 0:
-                yield SourcePhoto(f"{video}#{k}", frame, held_out=False)
+    if only in (None, "sign_digits"):
+        for path in sorted((root / "sign_digits").rglob("*.JPG")):
+            block = int(path.stem.split("_")[1]) // 10
+            yield SourcePhoto(str(path.relative_to(root)), read_rgb(path), held_out=block % 5 == 0)
+    if only in (None, "real_crops"):
+        for folder in sorted(p for p in (root / "real_crops").glob("*") if p.is_dir()):
+            files = sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
+            for k, path in enumerate(files):
+                yield SourcePhoto(str(path.relative_to(root)), read_rgb(path), held_out=k % 5 == 4)
+    if only is None:
+        for video in ("tfjs_hand_pose/asl_hand.25fps.mp4", "dex_retargeting/human_hand_video.mp4"):
+            for k, frame in enumerate(video_frames(root / video)):
+                if k % video_step == 0:
+                    yield SourcePhoto(f"{video}#{k}", frame, held_out=False)
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -71,7 +74,7 @@ def video_frames(path: str | Path) -> Iterator[np.ndarray]:
 
 
 OwnJoints = Callable[[np.ndarray, DetectedHand], np.ndarray]
-"""A model's joints (21, 3) [m] of a hand found in a photo."""
+"""A model's landmarks (21, 3) [m] of a hand found in a photo: the network's points on its mesh."""
 
 
 def teach(

@@ -2,8 +2,9 @@
 
 The folder holds cam0_test.mp4, cam1_test.mp4, camera_parameters/ (c0.dat, rot_trans_c0.dat, ...) and mediapipe_triangulated.npz
 (X: (frames, 21, 3) in calibration units, err: (2, frames, 21) reprojection errors [px]). The joints are what MediaPipe's landmark
-network calls joints, triangulated; our hand's lie elsewhere by a few millimetres, which nothing here corrects. Its own 2D is the
-source of the truth, so its reprojection error is small by construction.
+network calls joints, triangulated; our hand's lie elsewhere by a few millimetres. The figures are given for both: our keypoints
+as they are, and the places on our hand that the network means (`landmark_points`). The network's own 2D is the source of the
+truth, so its reprojection error is small by construction.
 """
 
 from __future__ import annotations
@@ -117,8 +118,15 @@ def _frame_errors(
 
     return {
         "pa_mpjpe_mm": aligned(hand.joints),
+        "landmarks_pa_mpjpe_mm": aligned(hand.details["landmarks"]),
         "landmark_network_pa_mpjpe_mm": aligned(guess.relief),
         "landmark_network_metric_pa_mpjpe_mm": aligned(guess.world if guess.world is not None else guess.relief),
         "reprojection_px": pixels(hand.keypoints),
+        "landmarks_reprojection_px": pixels(_in_image(hand.details["landmarks"], hand.focal_px, image)),
         "landmark_network_reprojection_px": pixels(guess.keypoints[:, :2]),
     }
+
+
+def _in_image(points: np.ndarray, focal_px: float, image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    return focal_px * points[:, :2] / points[:, 2:] + (width / 2, height / 2)

@@ -65,6 +65,14 @@ def skew_matrix(vector: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:
     return torch.stack(rows, dim=-2)
 
 
+def nearest_rotation(matrix: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 3 3"]:
+    """The rotation nearest to a matrix in least squares; of a mean of rotations: the chordal mean."""
+    u, _, vt = torch.linalg.svd(matrix)
+    sign = torch.ones_like(matrix[..., 0])
+    sign[..., 2] = torch.linalg.det(u @ vt)
+    return (u * sign[..., None, :]) @ vt
+
+
 def random_rotations(count: int, generator: torch.Generator | None = None) -> Float[Tensor, "count 3 3"]:
     """Uniform over SO(3): normalised Gaussian quaternions (Shoemake 1992)."""
     q = torch.nn.functional.normalize(torch.randn(count, 4, generator=generator), dim=-1)

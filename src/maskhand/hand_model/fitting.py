@@ -1,4 +1,4 @@
-"""Nudging a predicted pose towards measured 2D keypoints, held near the prediction by what joints can do.
+"""Nudging a predicted pose towards measured keypoints, held near the prediction by what joints can do.
 
 Damped Gauss-Newton on small turns of the 16 joints and the translation: each joint may bend freely about its flexion axis and
 hardly about the others, so that the fit stays a hand. A few milliseconds; this project's own addition, not the paper's.
@@ -14,12 +14,15 @@ from torch import Tensor
 from maskhand.geometry.camera import project_in_crop, projection_gradient
 from maskhand.geometry.rotations import matrix_from_axis_angle, skew_matrix
 from maskhand.hand_model.axes import JointAxes
+from maskhand.hand_model.landmarks import carried
 from maskhand.hand_model.layer import HandModel, global_rotations
-from maskhand.hand_model.skeleton import KEYPOINT_TO_MODEL, MODEL_PARENTS
+from maskhand.hand_model.skeleton import KEYPOINT_CARRIERS, KEYPOINT_TO_MODEL, MODEL_PARENTS
 
 ROUNDS = 5
 OUTLIER = 2.0
 """Distance, in expected errors, from which on a keypoint's pull stops growing."""
+DEPTH_SIGMA = 0.15
+"""How far off a keypoint's guessed depth is expected to be, crop from -1 to 1 [ours]."""
 # How far off the prediction is expected to be [rad]: about the flexion axis, sideways, about the bone.
 _WRIST = (0.25, 0.25, 0.25)
 _MCP, _PIP, _DIP = (0.35, 0.12, 0.06), (0.35, 0.03, 0.03), (0.25, 0.03, 0.03)
@@ -29,10 +32,7 @@ _THUMB = ((0.20, 0.20, 0.15), (0.25, 0.08, 0.05), (0.30, 0.04, 0.04))
 def _moves() -> Tensor:
     """(21, 16) whether turning a joint moves a keypoint."""
     moves = torch.zeros(21, 16)
-    last = 0
-    for keypoint, joint in enumerate(KEYPOINT_TO_MODEL):
-        last = joint if joint >= 0 else last  # a tip hangs on the joint before it
-        at = last
+    for keypoint, at in enumerate(KEYPOINT_CARRIERS):
         while at >= 0:
             moves[keypoint, at] = 1
             at = MODEL_PARENTS[at]
@@ -66,7 +66,10 @@ def fit_keypoints(
     trust: Float[Tensor, "B 21"],
     *,
     focal: float,
+    depth: Float[Tensor, "B 21"] | None = None,
+    offsets: Float[Tensor, "21 3"] | None = None,
     sigma: float = 0.03,
+    depth_sigma: float = DEPTH_SIGMA,
     rounds: int = ROUNDS,
 ) -> tuple[Float[Tensor, "B 16 3 3"], Float[Tensor, "B 3"]]:
     """Pose and translation whose projected keypoints lie nearer to the target.
@@ -77,28 +80,41 @@ def fit_keypoints(
         target: keypoints in units of the image plane times 2 x `focal` (a crop's [-1, 1]).
         trust: 0 to 1; 0 leaves a keypoint out.
         focal: focal length in sides of the crop.
+        depth: how far behind the wrist each keypoint is thought to lie, in the target's unit (NaN: no idea).
+        offsets: where the target's points lie about our keypoints, in the axes of the joint that carries each [m].
         sigma: how far off a trusted keypoint is expected to be, in the target's unit.
+        depth_sigma: the same for the depth.
         rounds: Gauss-Newton steps.
 
     """
     precision = turn_precision(model).to(pose)  # (16, 3, 3)
     moves = _moves().to(pose)
-    certainty = (trust / sigma)[..., None]  # (B, 21, 1)
+    guessed = target.new_full(trust.shape, torch.nan) if depth is None else depth
+    measured = torch.cat([target, guessed.nan_to_num()[..., None]], -1)  # (B, 21, 3)
+    by_depth = trust * guessed.isfinite() / depth_sigma
+    certainty = torch.stack([trust / sigma, trust / sigma, by_depth], -1)
     total = pose.new_zeros(len(pose), 16, 3)
     prior = torch.block_diag(*precision, 1e-4 * torch.eye(3).to(pose))
     joint_keypoint = [KEYPOINT_TO_MODEL.index(j) for j in range(16)]
     for _ in range(rounds):
-        points = model.keypoints(pose, shape)  # (B, 21, 3), wrist at the origin
+        own = model.keypoints(pose, shape)  # (B, 21, 3), wrist at the origin
         rotation = global_rotations(pose)  # (B, 16, 3, 3)
-        residual = (project_in_crop(points, translation, focal) - target) * certainty
+        points = own if offsets is None else own + carried(rotation, offsets)
+        scale = 2 * focal / translation[:, None, 2:]  # metres at the wrist to the target's unit
+        seen = torch.cat([project_in_crop(points, translation, focal), scale * points[..., 2:]], -1)
+        residual = (seen - measured) * certainty
         # Keypoints far off count less (Huber): they are more likely wrong than the hand is.
         robust = (OUTLIER / residual.norm(dim=-1, keepdim=True).clamp(min=OUTLIER)).sqrt()
         weight, residual = certainty * robust, residual * robust
         by_point = 2 * focal * projection_gradient(points + translation[:, None])  # (B, 21, 2, 3)
-        lever = points[:, :, None] - points[:, None, joint_keypoint]  # (B, 21, 16, 3)
+        lever = points[:, :, None] - own[:, None, joint_keypoint]  # (B, 21, 16, 3)
         by_turn = -skew_matrix(lever) @ rotation[:, None] * moves[..., None, None]  # d point / d (turn in the joint's axes)
-        turns = (by_point[:, :, None] @ by_turn).transpose(2, 3).flatten(3)  # (B, 21, 2, 48)
-        jacobian = (torch.cat([turns, by_point], -1) * weight[..., None]).flatten(1, 2)  # (B, 42, 51)
+        onward = torch.zeros_like(by_point[:, :, :1])
+        onward[..., 2] = scale
+        by_place = torch.cat([by_point, onward], -2)  # (B, 21, 3, 3): what moving a point changes
+        turns = (by_place[:, :, None] @ by_turn).transpose(2, 3).flatten(3)  # (B, 21, 3, 48)
+        by_shift = torch.cat([by_point, torch.zeros_like(onward)], -2)  # the depth is about the wrist: moving all changes nothing
+        jacobian = (torch.cat([turns, by_shift], -1) * weight[..., None]).flatten(1, 2)  # (B, 63, 51)
         pull = torch.cat([(precision @ total[..., None])[..., 0].flatten(1), torch.zeros_like(translation)], 1)
         gradient = (jacobian.mT @ residual.flatten(1)[..., None])[..., 0] + pull
         step = torch.linalg.solve(jacobian.mT @ jacobian + prior, gradient)

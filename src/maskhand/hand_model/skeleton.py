@@ -36,6 +36,11 @@ MODEL_TO_KEYPOINTS = (0, 13, 14, 15, 20, 1, 2, 3, 16, 4, 5, 6, 17, 10, 11, 12, 1
 KEYPOINT_TO_MODEL = (0, 13, 14, 15, -1, 1, 2, 3, -1, 4, 5, 6, -1, 10, 11, 12, -1, 7, 8, 9, -1)
 """For each keypoint the model joint at its place, -1 for a fingertip."""
 
+KEYPOINT_CARRIERS = tuple(
+    joint if joint >= 0 else KEYPOINT_TO_MODEL[keypoint - 1] for keypoint, joint in enumerate(KEYPOINT_TO_MODEL)
+)
+"""For each keypoint the model joint whose bone it sits on: a tip's is the joint before it."""
+
 MANO_TIP_VERTICES = (320, 443, 672, 555, 744)
 """Fingertip vertices of MANO's mesh in the order index, middle, little, ring, thumb (FreiHAND's choice)."""
 

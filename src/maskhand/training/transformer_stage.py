@@ -20,6 +20,7 @@ from maskhand.errors import ConfigError
 from maskhand.evaluation.reconstruction import reconstruction_errors
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
 from maskhand.hand_model.free_hand import free_hand_data
+from maskhand.hand_model.landmarks import landmark_points
 from maskhand.hand_model.layer import HandModel
 from maskhand.model.config import ModelConfig
 from maskhand.model.encoder import Maps
@@ -147,7 +148,10 @@ class ModelObjective(nn.Module):
     ) -> dict[str, Tensor]:
         """The losses on what the tokens mean: MANO parameters, 3D and 2D keypoints."""
         keypoints = self.hand_model.keypoints(pose, shape)
-        flat = project_in_crop(keypoints, translation_from_weak(weak_camera))
+        # A photo's teacher is the landmark network, which means other places by some of its points than our hand's keypoints.
+        marks = landmark_points(self.hand_model, pose, shape)
+        seen = torch.where(labelled[:, None, None] > 0, keypoints, marks)
+        flat = project_in_crop(seen, translation_from_weak(weak_camera))
         off_image = (flat - batch["keypoints_2d"]).abs()
         terms = {
             "pose": weighted_mean((pose - batch["pose"]).abs(), labelled),
@@ -157,7 +161,8 @@ class ModelObjective(nn.Module):
         }
         if bool((labelled == 0).any()):
             photo = 1 - labelled
-            off_teacher = (scaled_to(keypoints, batch["keypoints_3d"]) - batch["keypoints_3d"]).abs()
+            marks = marks - marks[:, :1]
+            off_teacher = (scaled_to(marks, batch["keypoints_3d"]) - batch["keypoints_3d"]).abs()
             terms["teacher"] = weighted_mean(off_teacher, photo)
             terms["teacher_image"] = weighted_mean(off_image, photo)
             terms["prior"] = weighted_mean(shape.square(), photo)
