@@ -40,6 +40,8 @@ MEASURED_SHARE = 0.75
 """How much the placing of a hand in the photo trusts measured keypoints over the network's own projection [ours]."""
 PIXEL_SIGMA = 0.02
 """Expected error of a keypoint in sides of the crop [ours]."""
+AGREEMENT = 0.06
+"""Mean distance of the drawn hand to its keypoints (crop from -1 to 1) from which on they are trusted less [ours]."""
 LOOK_TURN, LOOK_GROWTH = 0.2, 0.1
 """How far the crops of further looks are turned [rad] and grown or shrunk from the first [ours]."""
 ImageSource = str | Path | Image.Image | np.ndarray
@@ -281,15 +283,27 @@ class Predictor:
 def refined(hand_model: HandModel, prediction: Prediction, points: torch.Tensor, *, landmarks: bool = True) -> Prediction:
     """The prediction, its pose and camera nudged towards the keypoints it was made from (`fit_keypoints`).
 
+    Where the network drew the hand far from its keypoints they are more likely wrong than it is, and count less.
+
     landmarks: the keypoints are the landmark network's, which lie a little off our hand's own.
     """
+    translation = translation_from_weak(prediction.weak_camera)
+    drawn = (
+        landmark_points(hand_model, prediction.pose, prediction.shape)
+        if landmarks
+        else hand_model.keypoints(prediction.pose, prediction.shape)
+    )
+    known = (points[..., 2] > 0).to(points)
+    apart = (project_in_crop(drawn, translation) - points[..., :2]).norm(dim=-1) * known
+    apart = apart.sum(1) / known.sum(1).clamp(min=1)
+    agreement = (AGREEMENT / apart.clamp(min=AGREEMENT)).square()
     pose, translation = fit_keypoints(
         hand_model,
         prediction.pose,
         prediction.shape,
-        translation_from_weak(prediction.weak_camera),
+        translation,
         points[..., :2],
-        points[..., 2],
+        points[..., 2] * agreement[:, None],
         depth=points[..., 3],
         offsets=landmark_offsets(points) if landmarks else None,
         focal=CROP_FOCAL,
