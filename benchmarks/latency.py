@@ -39,13 +39,15 @@ def main() -> None:
     predictor = load()
     pixels = read_photo(embedded("demo.jpg")).pixels[:, :520].copy()  # one of the two hands
     assert len(predictor(pixels)) == 1  # noqa: S101
-    crop, keypoints = torch.rand(1, 3, 224, 224), torch.rand(1, 21, 3)
+    crop, keypoints = torch.rand(1, 3, 224, 224), torch.rand(1, 21, 4)
 
     def network(steps: int) -> Callable[[], object]:
         return lambda: predictor.model.reconstruct(crop, keypoints, predictor.hand_model, steps=steps)
 
     result = {f"whole_call_t{t}_ms": median_ms(lambda t=t: predictor(pixels, steps=t), arguments.runs) for t in (1, 3, 5)}
     result |= {f"network_t{t}_ms": median_ms(network(t), arguments.runs) for t in (1, 3, 5)}
+    large = load("large")
+    result["large_whole_call_t5_ms"] = median_ms(lambda: large(pixels), arguments.runs)
     result["detection_ms"] = median_ms(lambda: predictor.provider.find(pixels), arguments.runs)
     result["network_t5_over_t1"] = result["network_t5_ms"] / result["network_t1_ms"]
     if arguments.json:
