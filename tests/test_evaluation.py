@@ -113,3 +113,22 @@ def test_the_palms_own_axes_take_turn_place_and_size_away(hand_model, poses) -> 
     turn = random_rotations(1)[0].double().numpy()
     np.testing.assert_allclose(hand_frame(2.5 * points @ turn + 1, left=False), hand_frame(points, left=False), atol=1e-6)
     np.testing.assert_allclose(hand_frame(points * [-1, 1, 1], left=True), hand_frame(points, left=False), atol=1e-9)
+
+
+def test_real_evidence_stands_in_one_table(predictor, development_data, monkeypatch) -> None:
+    from maskhand.evaluation import real
+
+    monkeypatch.setattr(real, "FRAMES", 4)
+    rows = {(row.source, row.measure): row for row in real.real_evidence(predictor, development_data, steps=1, every=20)}
+    ours = {source: row for (source, measure), row in rows.items() if measure.startswith("PA-MPJPE, the network's")}
+    assert 4 < ours["stereo_handpose3d"].ours < ours["stereo_handpose3d"].landmark_network
+    counts = rows[("finger_counting", "finger counts right [%]")]
+    assert counts.count == 15 and counts.ours >= 80
+    assert all(np.isfinite(row.ours) and row.count > 0 for row in rows.values())
+
+
+def test_real_evidence_without_the_data_says_what_is_missing(predictor, tmp_path) -> None:
+    from maskhand.evaluation.real import real_evidence
+
+    with pytest.raises(InputError, match="stereo_handpose3d does not exist; DATA must be the folder"):
+        real_evidence(predictor, tmp_path)

@@ -16,6 +16,7 @@ from maskhand.geometry.alignment import align_similarity
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.layer import HandModel
 from maskhand.model.confidence import Calibration
+from maskhand.predictor import refined
 from maskhand.training.transformer_stage import shipped_weights
 
 
@@ -29,7 +30,7 @@ def ship_weights(weights: str | Path, out: str | Path, cache: str | Path, *, lim
     count = min(limit, len(samples))
     for first in range(0, count, batch):
         rows = samples.rows(np.arange(first, min(first + batch, count)))
-        answer = model.reconstruct({1: rows["map32"], 2: rows["map16"]}, rows["points"], hand)
+        answer = refined(hand, model.reconstruct({1: rows["map32"], 2: rows["map16"]}, rows["points"], hand), rows["points"])
         found, wanted = hand.keypoints(answer.pose, answer.shape), hand.keypoints(rows["pose"], rows["shape"])
         errors.append(1000 * (align_similarity(found, wanted) - wanted).norm(dim=-1))
         spreads.append(answer.spread)
