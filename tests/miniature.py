@@ -296,8 +296,8 @@ def hint(root: Path, scenes: list[Scene], folder: str = "TEST_newdays_img") -> N
 
 
 def hamer_shards(root: Path, scenes: list[Scene]) -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(root / "000000.tar", "w") as archive:
+    (root / "freihand-train").mkdir(parents=True)
+    with tarfile.open(root / "freihand-train" / "000000.tar", "w") as archive:
         for k, scene in enumerate(scenes):
             entry = {
                 "keypoints_2d": np.c_[scene.flat, np.ones(21)].astype(np.float32),
@@ -311,7 +311,8 @@ def hamer_shards(root: Path, scenes: list[Scene]) -> None:
                 "has_betas": 1.0,
                 "extra_info": {},
             }
-            for name, content in ((f"{k:06d}.jpg", scene.jpeg()), (f"{k:06d}.data.pyd", pickle.dumps([entry], protocol=4))):
+            for suffix, content in (("jpg", scene.jpeg()), ("data.pyd", pickle.dumps([entry], protocol=4))):
+                name = f"./{k:06d}.{suffix}"
                 info = tarfile.TarInfo(name)
                 info.size = len(content)
                 archive.addfile(info, io.BytesIO(content))
@@ -323,9 +324,10 @@ def hamer_eval(root: Path, scenes: list[Scene]) -> None:
     boxes = np.stack([s.box for s in scenes])
     np.savez(
         root / "freihand_val.npz",
-        imgname=np.array([f"images/{k}.jpg" for k in range(len(scenes))]),
+        imgname=np.array([f"images/{k}.jpg".encode() for k in range(len(scenes))]),
         center=(boxes[:, :2] + boxes[:, 2:]) / 2,
-        scale=(boxes[:, 2:] - boxes[:, :2]) / 200,
+        scale=boxes[:, 2:] - boxes[:, :2],
+        extra_info=np.array([{}] * len(scenes), dtype=object),  # pickled, never read
         right=np.array([float(s.side == "right") for s in scenes]),
         hand_keypoints_2d=np.stack([np.c_[s.flat, np.ones(21)] for s in scenes]),
         hand_keypoints_3d=np.stack([np.c_[s.points - s.points[:1], np.ones(21)] for s in scenes]),
@@ -348,6 +350,6 @@ FORMATS: dict[str, tuple[str, str, Callable[[Path, list[Scene]], None], tuple[st
     "mpii-nzsl": ("mpii-nzsl", "test", mpii_nzsl, BOTH),
     "hint": ("hint", "newdays", hint, BOTH),
     "hamer-shards": ("hamer-shards", "*", hamer_shards, BOTH),
-    "hamer-eval": ("hamer-eval", "freihand_val", hamer_eval, BOTH),
+    "hamer-eval": ("hamer-eval", "*", hamer_eval, BOTH),
 }
 """What the test calls it -> data set, split, writer, sides."""

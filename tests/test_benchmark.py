@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from maskhand.cli.main import app
 from maskhand.errors import InputError
-from maskhand.evaluation.benchmark import evaluate, masked, measure, protocol_of, read_truth
+from maskhand.evaluation.benchmark import centred, evaluate, masked, measure, protocol_of, read_truth
 from maskhand.evaluation.predictions import Predictions, load_predictions, save_predictions
 from maskhand.hand_model.skeleton import OPENPOSE_TO_HO3D
 
@@ -130,6 +130,9 @@ def test_files_are_in_the_official_axes_and_order(folders, tmp_path) -> None:
         (lambda j, v: [[[[float("nan")] * 3] * 21, *j[1:]], v], "sample evaluation/00000000: joints hold NaN"),
         (lambda j, v: [[[h[k] for k in OPENPOSE_TO_HO3D] for h in j], v], "look like they are in MANO's and HO3D's order"),
         (lambda j, v: "nonsense", "should hold a list"),
+        (lambda j, v: [[[*j[0][:-1], [0, 0]], *j[1:]], v], "sample evaluation/00000000: joints are not"),
+        (lambda j, v: [[[["x", 0, 0]] * 21, *j[1:]], v], "sample evaluation/00000000: joints are not"),
+        (lambda j, v: [(1000 * np.array(j)).tolist(), v], "other unit"),
     ],
 )
 def test_damaged_submissions_are_reported_never_scored(how, said, folders, tmp_path) -> None:
@@ -143,6 +146,14 @@ def test_damaged_submissions_are_reported_never_scored(how, said, folders, tmp_p
         ["evaluate", "freihand", str(folders["freihand"]), "--predictions", str(tmp_path / "pred.json"), "-o", str(tmp_path)],
     )
     assert result.exit_code != 0 and not (tmp_path / "report.md").exists()
+
+
+def test_openpose_order_in_a_file_that_should_be_in_ho3ds_is_noticed(folders, tmp_path) -> None:
+    protocol = protocol_of("ho3dv2")
+    truth = read_truth(protocol, folders["ho3dv2"], "evaluation")
+    (tmp_path / "pred.json").write_text(json.dumps([(truth.joints * [1, -1, -1]).tolist(), []]))
+    with pytest.raises(InputError, match="OpenPose's, taken for MANO's"):
+        load_predictions(tmp_path / "pred.json", protocol, truth.names)
 
 
 def test_a_cut_file_is_reported(tmp_path) -> None:
@@ -174,6 +185,36 @@ def test_a_report_stands_beside_the_papers_rows(folders, tmp_path) -> None:
     )
     content = json.loads((tmp_path / "report.json").read_text())
     assert content["figures"]["F@5"]["value"] == 1 and content["samples"] == COUNT and content["hand_model"] == "mano"
+
+
+def test_a_limit_and_a_masked_hand_are_said_in_the_report(folders, tmp_path) -> None:
+    arguments = ["evaluate", "hint", str(folders["hint"]), "--split", "visor", "-o", str(tmp_path)]
+    result = CliRunner().invoke(app, [*arguments, "--limit", "2", "--steps", "1", "--mask-share", "0.8"])
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["mask_share"] == 0.8 and any("only the first 2 samples" in note for note in content["notes"])
+    text = (tmp_path / "report.md").read_text()
+    assert "80% of the hand masked" in text and "| MaskHand (the paper) | 8.20 | 25.00 | 41.90 |" in text
+
+
+def test_the_principal_point_becomes_the_middle_of_the_image() -> None:
+    image = np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)
+    for principal in ((12.0, 13.0), (17.0, 8.0), (15.0, 10.0)):
+        padded, shift = centred(image, np.array(principal))
+        np.testing.assert_allclose(np.array(principal) + shift, np.array(padded.shape[1::-1]) / 2, atol=0.5)
+        x, y = shift.astype(int)
+        np.testing.assert_array_equal(padded[y : y + 20, x : x + 30], image)
+
+
+def test_an_output_that_cannot_be_written_is_said_before_the_work(folders, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    for arguments in (
+        ["evaluate", "freihand", str(folders["freihand"]), "-o", str(tmp_path / "file")],
+        ["evaluate", "compare", "freihand", str(folders["freihand"]), "a", "b", "-o", str(tmp_path / "no" / "x.png")],
+        ["data", "check", "freihand", str(folders["freihand"]), "-o", str(tmp_path / "x")],
+    ):
+        result = CliRunner().invoke(app, arguments)
+        assert isinstance(result.exception, InputError), result.output
 
 
 def test_our_model_runs_a_benchmark_and_says_its_hand_is_another(folders, tmp_path) -> None:
@@ -225,7 +266,7 @@ def test_pose_study_with_openpose_files(folders, tmp_path) -> None:
     arguments = ["evaluate", "pose2d", "freihand", str(folders["freihand"]), "--openpose", str(tmp_path), "--noise", "0.1"]
     result = CliRunner().invoke(app, [*arguments, "--limit", "2", "--steps", "1"], env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
-    assert "OpenPose saw no such hand in 1 images" in result.output
+    assert "1 samples had no 2D pose there" in result.output
     assert all(row in result.output for row in ("built-in", "truth", "OpenPose", "noise 0.1"))
 
 

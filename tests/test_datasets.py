@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import cv2
@@ -93,6 +94,7 @@ def test_another_joint_order_is_noticed(order, name, scenes) -> None:
     assert likely_order(points) is None and all(likely_order(p) is None for p in points)
     swapped = points[:, list(order)]
     assert name in likely_order(swapped)
+    assert name in likely_order(to_keypoints(points, order))  # the other mistake: reordered though it was right
     np.testing.assert_array_equal(to_keypoints(swapped, order), points)
 
 
@@ -121,8 +123,6 @@ def test_damaged_labels_are_reported_with_file_or_sample(damage, said, tmp_path,
 
 
 def edit(root, what, change) -> None:
-    import json
-
     path = root / f"evaluation_{what}.json"
     content = json.loads(path.read_text())
     change(content)
@@ -152,6 +152,73 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, scenes, capsys) -> No
     with pytest.raises(InputError, match=f"{path.name}.*refused"):
         list(source.samples(tmp_path, split))
     assert "ran code" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["interhand", "h2o3d"])
+def test_joints_that_are_not_annotated_do_not_spoil_the_others(form, tmp_path, scenes) -> None:
+    source, split, _ = written(tmp_path, scenes, form)
+    if form == "interhand":
+        path = tmp_path / "annotations" / "test" / "InterHand2.6M_test_data.json"
+        content = json.loads(path.read_text())
+        for entry in content["annotations"]:
+            first = 0 if entry["hand_type"] == "right" else 21
+            entry["joint_valid"][first] = [0]
+        miniature.save_json(path, content)
+        path = tmp_path / "annotations" / "test" / "InterHand2.6M_test_joint_3d.json"
+        content = json.loads(path.read_text())
+        for frame in content["0"].values():
+            frame["world_coord"][0] = frame["world_coord"][21] = [0, 0, 0]
+        miniature.save_json(path, content)
+    else:
+        for path in tmp_path.rglob("*.pkl"):
+            meta = pickle.loads(path.read_bytes())
+            for side in ("Right", "Left"):
+                meta[f"jointValid{side}"][16] = 0
+                meta[f"{side.lower()}HandJoints3D"][16] = 0
+            miniature.save_pickle(path, meta)
+    for sample in source.checked(tmp_path, split):
+        assert (sample.keypoints_2d[:, 2] == 0).sum() == 1 and sample.keypoints_2d[4, 2] == 0
+        assert np.isfinite(sample.keypoints_2d).all()
+
+
+@pytest.mark.parametrize(
+    ("form", "damage"),
+    [
+        ("coco-wholebody", lambda root: miniature.save_json(next(root.rglob("*v1.0.json")), {})),
+        ("mpii-nzsl", lambda root: miniature.save_json(next(root.rglob("*.json")), {"hand_pts": [[1, 2, 1]] * 21})),
+        ("hint", lambda root: miniature.save_json(next(root.rglob("*.json")), [{"bbox": []}])),
+        ("freihand", lambda root: miniature.save_json(root / "evaluation_mano.json", [[[0.0] * 61]])),
+        ("ho3dv2", lambda root: miniature.save_pickle(next(root.rglob("*.pkl")), [1, 2])),
+        ("rhd", lambda root: miniature.save_pickle(next(root.rglob("*.pickle")), [1, 2])),
+        ("dexycb", lambda root: halve(next(root.rglob("20200820_135004/*/labels_000000.npz")))),
+        ("hamer-shards", lambda root: halve(next(root.rglob("*.tar")))),
+        ("hamer-eval", lambda root: halve(next(root.rglob("*.npz")))),
+        ("mtc", lambda root: miniature.save_pickle(root / "camera_data.pkl", {})),
+    ],
+)
+def test_files_not_as_published_give_an_error_not_a_traceback(form, damage, tmp_path, scenes) -> None:
+    source, split, _ = written(tmp_path, scenes, form)
+    damage(tmp_path)
+    with pytest.raises(InputError):
+        list(source.checked(tmp_path, split))
+
+
+def halve(path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_an_empty_data_set_does_not_pass(tmp_path) -> None:
+    (tmp_path / "manual_train").mkdir()
+    assert "holds no sample" in check(dataset("mpii-nzsl"), tmp_path, "train").wrong[0]
+
+
+def test_a_hand_of_one_known_keypoint_is_a_problem_not_a_crash(tmp_path, scenes) -> None:
+    source, split, own = written(tmp_path, scenes, "mpii-nzsl")
+    path = sorted((tmp_path / "manual_test").glob("*.json"))[0]
+    points = np.c_[own[0].flat, np.zeros(21)]
+    points[3, 2] = 1
+    miniature.save_json(path, {"hand_pts": points.tolist(), "is_left": 0})
+    assert "all that the known keypoints span" in check(source, tmp_path, split).wrong[0]
 
 
 def test_unknown_names_say_what_there_is(tmp_path) -> None:

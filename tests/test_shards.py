@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,25 @@ def test_damaged_samples_are_left_out_and_listed(rhd, tmp_path) -> None:
     assert manifest["count"] == 7 and manifest["left_out"] == 1
     assert manifest["shards"][1]["left_out"].keys() == {"evaluation/00004/right"}
     assert "00004.png cannot be read" in manifest["shards"][1]["left_out"]["evaluation/00004/right"]
+
+
+@pytest.mark.parametrize("change", [{"rows": 4}, {"size": 96}, {"limit": 5}])
+def test_a_run_with_other_settings_does_not_mix_with_an_earlier_one(change, rhd, tmp_path) -> None:
+    limit = change.pop("limit", None)
+    prepare(tmp_path / "out", "rhd", dataset_chunks(dataset("rhd"), rhd[0], "evaluation", CONFIG.rows, limit), CONFIG, workers=1)
+    other = replace(CONFIG, **change)
+    with pytest.raises(InputError, match="written with other settings"):
+        prepare(tmp_path / "out", "rhd", dataset_chunks(dataset("rhd"), rhd[0], "evaluation", other.rows), other, workers=1)
+
+
+def test_what_was_left_out_is_tried_again(rhd, tmp_path) -> None:
+    path = rhd[0] / "evaluation" / "color" / "00004.png"
+    whole = path.read_bytes()
+    path.write_bytes(b"cut")
+    prepare(tmp_path / "out", "rhd", chunks(rhd[0]), CONFIG, workers=1)
+    path.write_bytes(whole)
+    manifest = prepare(tmp_path / "out", "rhd", chunks(rhd[0]), CONFIG, workers=1)
+    assert manifest["count"] == 8 and manifest["left_out"] == 0
 
 
 def test_a_damaged_tar_is_written_again_and_never_read(rhd, tmp_path) -> None:

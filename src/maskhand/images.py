@@ -124,3 +124,31 @@ def _from_array(array: np.ndarray) -> np.ndarray:
         alpha = array[:, :, 3:].astype(np.float32) / 255
         array = (array[:, :, :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
     return np.ascontiguousarray(array)
+
+
+def made_folder(path: str | Path) -> Path:
+    """The folder, made if it was not there.
+
+    Raises:
+        InputError: it cannot be made, or a file has its name.
+
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"folder {path} cannot be made: {error.strerror}; name another one") from error
+    return path
+
+
+def picture_path(path: str | Path) -> Path:
+    """The path, once it is sure that a picture can be written there.
+
+    Raises:
+        InputError: not a .png or .jpg, or not in a folder that exists.
+
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg") or not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written; name a .png or .jpg file in a folder that exists")
+    return path

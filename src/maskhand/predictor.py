@@ -61,7 +61,7 @@ class Predictor:
         refine: bool = True,
         looks: int = 1,
     ) -> None:
-        if not 1 <= looks <= MAX_LOOKS:
+        if not (isinstance(looks, int) and 1 <= looks <= MAX_LOOKS):
             raise InputError(f"looks is {looks!r}; expected a whole number from 1 to {MAX_LOOKS}")
         self.looks = looks
         self.model, self.hand_model = model.eval().to(device), hand_model.to(device)

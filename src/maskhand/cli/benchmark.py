@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,28 +37,43 @@ def benchmark_command(name: str, title: str) -> Any:
         hand_model: HandModelFile = None,
         steps: Steps = 5,
         keypoints: Annotated[
-            str, typer.Option(help="2D pose: `builtin`, `truth`, or a folder of OpenPose's JSON files.")
+            str, typer.Option(help="2D pose: `builtin`, `truth`, or a folder of OpenPose's JSON files, laid out like ROOT.")
         ] = "builtin",
         keypoint_noise: Annotated[float, typer.Option(min=0, help="With `truth`: noise in sides of the hand's box.")] = 0.0,
         mask_share: Annotated[float, typer.Option(min=0, max=1, help="Hide this share of the hand (Table 4: 0.8, 0.9).")] = 0.0,
+        no_reflection: Annotated[
+            bool,
+            typer.Option("--no-reflection", help="Align by rotations alone, as HaMeR does; official code may mirror."),
+        ] = False,
         limit: Limit = None,
     ) -> None:
-        from maskhand.evaluation.benchmark import as_markdown, evaluate, protocol_of, read_truth, write_report
+        from maskhand.evaluation.benchmark import UNKNOWN, as_markdown, evaluate, protocol_of, read_truth, write_report
         from maskhand.evaluation.predictions import load_predictions, save_predictions
+        from maskhand.images import made_folder
 
         protocol = protocol_of(name)
+        if no_reflection:
+            protocol = replace(protocol, reflection=False)
         split = split or protocol.splits[0]
-        truth = read_truth(protocol, root, split, limit=limit)
+        made_folder(out)
+        truth = read_truth(protocol, root, split, limit=None if predictions else limit)
         if predictions is not None:
-            found, notes = load_predictions(predictions, protocol, truth.names)
-            system, hand = predictions.stem, "mano" if found.vertices is not None else "unknown"
+            found, odd = load_predictions(predictions, protocol, truth.names)
+            notes = _few(odd)
+            system, hand = predictions.stem, "mano" if found.vertices is not None else UNKNOWN
+            truth, found = truth.first(limit), found.first(limit)
         else:
             predictor = _predictor(model, hand_model)
-            source, said = _source(keypoints, keypoint_noise)
+            source, said = _source(keypoints, keypoint_noise, truth, root)
             found, seconds = _run(predictor, truth, protocol, steps, source, mask_share)
-            notes = [f"{seconds:.3f} s an image, reading left out (AITI)", f"2D pose: {keypoints}, T = {steps}", *said()]
+            noise = f" with noise of {keypoint_noise:g} sides of the box" if keypoint_noise else ""
+            notes = [f"{seconds:.3f} s an image, reading left out (AITI)", f"2D pose: {keypoints}{noise}, T = {steps}", *said()]
             system, hand = f"maskhand {model}", predictor.hand_model.name
             save_predictions(out, found, protocol)
+        if limit:
+            notes.append(f"only the first {len(truth.samples)} samples were measured (--limit)")
+        if no_reflection:
+            notes.append("alignment without reflections")
         report = evaluate(protocol, truth, found, split=split, system=system, hand_model=hand, notes=notes, mask_share=mask_share)
         path, _ = write_report(report, out)
         typer.echo(as_markdown(report))
@@ -82,10 +98,19 @@ def compare(
     from maskhand.evaluation.comparison import compare as compared
     from maskhand.evaluation.comparison import sheet
     from maskhand.evaluation.predictions import load_predictions
+    from maskhand.images import picture_path
 
     protocol = protocol_of(benchmark)
-    truth = read_truth(protocol, root, split or protocol.splits[0], limit=limit)
-    one, other = (load_predictions(path, protocol, truth.names)[0] for path in (first, second))
+    picture_path(out)
+    truth = read_truth(protocol, root, split or protocol.splits[0])
+    systems = []
+    for path in (first, second):
+        found, odd = load_predictions(path, protocol, truth.names)
+        systems.append(found.first(limit))
+        for line in _few(odd):
+            typer.echo(f"{path}: {line}")
+    truth = truth.first(limit)
+    one, other = systems
     result = compared(protocol, truth, one, other)
     off = result.difference
     typer.echo(
@@ -119,7 +144,7 @@ def pose2d(
     settings += [(f"truth, noise {value:g}", "truth", value) for value in noise or ()]
     rows = {}
     for label, kind, spread in settings:
-        source, said = _source(kind, spread)
+        source, said = _source(kind, spread, truth, root)
         found, _ = _run(predictor, truth, protocol, steps, source, 0.0)
         rows[label] = measure(protocol, truth, found)
         for note in said():
@@ -133,7 +158,12 @@ def _predictor(model: str, hand_model: Path | None) -> Predictor:
     return load(model, hand_model=hand_model)
 
 
-def _source(kind: str, noise: float) -> tuple[KeypointSource | None, Any]:
+def _few(lines: list[str], shown: int = 20) -> list[str]:
+    """The first lines, and how many more there are."""
+    return [*lines[:shown], *([f"{len(lines) - shown} more such samples"] if len(lines) > shown else [])]
+
+
+def _source(kind: str, noise: float, truth: Truth, root: Path) -> tuple[KeypointSource | None, Any]:
     """Where keypoints come from, and what is to be said of it afterwards."""
     from maskhand.detection.openpose_json import hand_in_box, read_openpose
     from maskhand.errors import InputError
@@ -141,23 +171,37 @@ def _source(kind: str, noise: float) -> tuple[KeypointSource | None, Any]:
 
     if kind == "builtin":
         return None, list
-    if kind == "truth":
-        return noisy_truth(noise), list
-    folder = Path(kind)
-    if not folder.is_dir():
-        raise InputError(f"--keypoints is {kind!r}; expected `builtin`, `truth`, or a folder of OpenPose's JSON files")
     missed: list[str] = []
 
+    def said() -> list[str]:
+        return [f"{len(missed)} samples had no 2D pose there; built-in keypoints in them"] if missed else []
+
+    if kind == "truth":
+        chosen: KeypointSource = noisy_truth(noise)
+    else:
+        folder = Path(kind)
+        if not folder.is_dir():
+            raise InputError(f"--keypoints is {kind!r}; expected `builtin`, `truth`, or a folder of OpenPose's JSON files")
+        stems = [sample.image.stem for sample in truth.samples if isinstance(sample.image, Path)]
+        images = {str(sample.image) for sample in truth.samples}
+        flat = len(set(stems)) == len(images)
+
+        def chosen(sample: Any, image: Any) -> Any:
+            if not isinstance(sample.image, Path):
+                raise InputError(f"sample {sample.name} is no file of its own; OpenPose's files go by image names")
+            own = sample.image.relative_to(root)
+            path = folder / own.with_name(f"{own.stem}_keypoints.json")
+            if not path.exists() and flat:
+                path = folder / path.name
+            return hand_in_box(read_openpose(path), sample.side, sample.hand_box)
+
     def source(sample: Any, image: Any) -> Any:
-        if not isinstance(sample.image, Path):
-            raise InputError(f"sample {sample.name} is no file of its own; OpenPose's files go by image names")
-        hands = read_openpose(folder / f"{sample.image.stem}_keypoints.json")
-        points = hand_in_box(hands, sample.side, sample.hand_box)
+        points = chosen(sample, image)
         if points is None:
             missed.append(sample.name)
         return points
 
-    return source, lambda: [f"OpenPose saw no such hand in {len(missed)} images; built-in keypoints there"] if missed else []
+    return source, said
 
 
 def _run(

@@ -40,9 +40,12 @@ def check(
     from maskhand.data.check import check as look_over
     from maskhand.data.check import contact_sheet
     from maskhand.data.datasets import dataset
+    from maskhand.images import picture_path
 
     chosen = dataset(name)
     split = split or next(iter(chosen.splits))
+    if sheet:
+        picture_path(sheet)
     found = look_over(chosen, root, split, limit=limit, every_image=images)
     typer.echo(f"{chosen.title}, {split} ({chosen.licence})")
     for line in found.said():
@@ -90,7 +93,7 @@ def prepare(
             raise InputError(f"say where the original files are: maskhand data prepare {name} ROOT. {chosen.where}")
         split = split or next(iter(chosen.splits))
         chunks = dataset_chunks(chosen, root, split, rows, count)
-        title = f"{name}-{split}".replace("*", "all")
+        title = f"{name}-{split}".replace("*", "all").translate(dict.fromkeys(map(ord, "/?[]\\"), "-"))
     with track("tars", None) as advance:
         manifest = write(out, title, chunks, ShardConfig(rows=rows, size=size), workers=workers, progress=advance)
     typer.echo(f"{manifest['count']} hands in {len(manifest['shards'])} tars, {manifest['left_out']} left out -> {out}")

@@ -12,6 +12,7 @@ from maskhand.data.datasets.source import Dataset
 from maskhand.data.sample import Sample, problems
 from maskhand.errors import InputError
 from maskhand.hand_model.skeleton import FINGER_BONES
+from maskhand.images import picture_path
 
 TILE_PX = 160
 
@@ -68,6 +69,8 @@ def check(
         if limit is not None and result.samples == limit:
             break
     result.images = len(images)
+    if not result.samples:
+        result.wrong.append(f"{root} holds no sample of {dataset.title}'s {split}")
     return result
 
 
@@ -104,6 +107,6 @@ def contact_sheet(tiles: list[np.ndarray], path: str | Path, columns: int = 8) -
     """Tiles in rows, as a picture file."""
     padded = tiles + [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     rows = [np.concatenate(padded[k : k + columns], axis=1) for k in range(0, len(padded), columns)]
-    if not cv2.imwrite(str(path), np.concatenate(rows)[:, :, ::-1]):
-        raise InputError(f"{path} cannot be written; name a .png or .jpg file in a folder that exists")
-    return Path(path)
+    path = picture_path(path)
+    cv2.imwrite(str(path), np.concatenate(rows)[:, :, ::-1])
+    return path

@@ -17,7 +17,11 @@ TIP_FIRST = (0, *(4 * finger + k for finger in range(5) for k in (4, 3, 2, 1)))
 """Keypoint indices in the order wrist, then each finger from tip to palm (RHD)."""
 WRIST_LAST = (*TIP_FIRST[1:], 0)
 """The same with the wrist at the end (InterHand2.6M)."""
-_OTHER_ORDERS = {"MANO's and HO3D's": OPENPOSE_TO_HO3D, "RHD's": TIP_FIRST, "InterHand2.6M's": WRIST_LAST}
+_KNOWN_ORDERS = {"MANO's and HO3D's": OPENPOSE_TO_HO3D, "RHD's": TIP_FIRST, "InterHand2.6M's": WRIST_LAST}
+# A hand may be in one of these orders, or in OpenPose's and reordered as if it had been in one.
+_OTHER_ORDERS = _KNOWN_ORDERS | {
+    f"OpenPose's, taken for {name},": tuple(int(k) for k in np.argsort(order)) for name, order in _KNOWN_ORDERS.items()
+}
 _BONES = np.array(FINGER_BONES)
 # Lengths of the 20 bones of a mean hand as shares of their sum: whatever the pose, they stay what they are.
 _MEAN_BONES = np.array(
@@ -118,7 +122,7 @@ _SHAPES = {
     "keypoints_2d": (21, 3),
     "keypoints_3d": (21, 4),
     "visible": (21,),
-    "vertices": (None, 3),
+    "vertices": (778, 3),
     "intrinsic": (3, 3),
     "mano_pose": (48,),
     "mano_shape": (10,),
@@ -132,7 +136,7 @@ def problems(sample: Sample) -> list[str]:
         value = getattr(sample, key)
         if value is None:
             continue
-        if value.ndim != len(shape) or any(s not in (None, n) for s, n in zip(shape, value.shape, strict=True)):
+        if value.shape != shape:
             found.append(f"{key} has shape {value.shape}; expected {shape}")
         elif not np.isfinite(value).all():
             found.append(f"{key} holds NaN or infinite values")
@@ -148,8 +152,11 @@ def problems(sample: Sample) -> list[str]:
             found.append(f"keypoints_3d: the hand's bones are {size:.3g} m long together; a hand's are 0.5 to 1 m (other unit?)")
     if sample.keypoints_2d is not None and (sample.keypoints_2d[:, 2] > 0).sum() == 0:
         found.append("no keypoint is annotated")
-    if sample.box is not None and not (sample.box[2:] > sample.box[:2]).all():
-        found.append(f"box {sample.box.tolist()} is empty")
+    if not found and (sample.box is not None or sample.keypoints_2d is not None):
+        box = sample.hand_box
+        if not (box[2:] > box[:2]).all():
+            what = "is empty" if sample.box is not None else "is all that the known keypoints span"
+            found.append(f"box {box.tolist()} {what}")
     return found
 
 

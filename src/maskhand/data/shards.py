@@ -1,7 +1,7 @@
 """Any data set as webdataset tars: per hand a JPEG crop and an npz of its labels, no pickles.
 
     {name}-{split}-{shard:06d}.tar      {key}.jpg, {key}.npz, ...; the key is the sample's number, ten digits
-    {name}-{split}-{shard:06d}.json     what is in that tar: count, first and last number, SHA-256, what was left out and why
+    {name}-{split}-{shard:06d}.json     what is in that tar: count, samples offered, SHA-256, settings, what was left out and why
     manifest.json                       all of them together, written last
 
 The npz: keypoints_2d in the crop's pixels, keypoints_3d [m] in the camera's frame, intrinsic of the crop, box, right, name, and
@@ -19,7 +19,7 @@ import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,6 +32,7 @@ from maskhand.data.datasets.source import Dataset
 from maskhand.data.sample import Sample, problems
 from maskhand.errors import InputError
 from maskhand.geometry.crop import crop_of_box
+from maskhand.images import made_folder
 
 CROP_FACTOR = 2.0
 """Side of the stored crop over the larger side of the hand's box: room for augmentation."""
@@ -86,9 +87,10 @@ def write_tar(path: Path, samples: Iterable[Sample], first: int, config: ShardCo
     cv2.setNumThreads(1)
     partial = path.with_suffix(".tar.part")
     left_out: dict[str, str] = {}
-    count = number = 0
+    count = offered = 0
     with tarfile.open(partial, "w") as archive:
         for number, sample in enumerate(samples, start=first):
+            offered += 1
             try:
                 wrong = problems(sample)
                 if wrong:
@@ -106,7 +108,15 @@ def write_tar(path: Path, samples: Iterable[Sample], first: int, config: ShardCo
             count += 1
     digest = hashlib.sha256(partial.read_bytes()).hexdigest()
     partial.rename(path)
-    entry = {"tar": path.name, "count": count, "first": first, "last": number, "sha256": digest, "left_out": left_out}
+    entry = {
+        "tar": path.name,
+        "count": count,
+        "first": first,
+        "offered": offered,
+        "sha256": digest,
+        "settings": {**asdict(config), "crop_factor": CROP_FACTOR},
+        "left_out": left_out,
+    }
     _write_json(path.with_suffix(".json"), entry)
     return entry
 
@@ -117,8 +127,12 @@ def _write_json(path: Path, content: Any) -> None:
     partial.rename(path)
 
 
-Chunk = Callable[[], Iterable[Sample]]
-"""Makes the samples of one tar, in a process of its own."""
+@dataclass(frozen=True)
+class Chunk:
+    """The samples of one tar, made by the process that writes them."""
+
+    make: Callable[[], Iterable[Sample]]
+    count: int
 
 
 def _listed(samples: list[Sample]) -> list[Sample]:
@@ -129,13 +143,14 @@ def dataset_chunks(dataset: Dataset, root: str | Path, split: str, rows: int, li
     """A data set's samples, `rows` at a time."""
     samples = islice(dataset.samples(root, split), limit)
     while part := list(islice(samples, rows)):
-        yield functools.partial(_listed, part)
+        yield Chunk(functools.partial(_listed, part), len(part))
 
 
 def synthetic_chunks(count: int, rows: int, seed: int) -> Iterator[Chunk]:
     """Synthetic images, drawn by the process that writes them."""
     for start in range(0, count, rows):
-        yield functools.partial(synthetic_samples, seed, start, min(start + rows, count))
+        stop = min(start + rows, count)
+        yield Chunk(functools.partial(synthetic_samples, seed, start, stop), stop - start)
 
 
 def synthetic_samples(seed: int, start: int, stop: int) -> Iterator[Sample]:
@@ -186,8 +201,7 @@ def prepare(
         progress: called once per tar.
 
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = made_folder(out)
     workers = workers or os.cpu_count() or 1
     entries: dict[int, dict[str, Any]] = {}
     running: dict[Future[dict[str, Any]], int] = {}
@@ -202,7 +216,8 @@ def prepare(
         for shard, chunk in enumerate(chunks):
             path = out / f"{name}-{shard:06d}.tar"
             done = _finished(path)
-            if done is not None:
+            if done is not None and not done["left_out"]:  # what was left out may have been mended since
+                _same_settings(path, done, chunk, config)
                 entries[shard] = done
                 progress()
                 continue
@@ -223,14 +238,23 @@ def prepare(
 
 
 def _write_chunk(path: Path, chunk: Chunk, first: int, config: ShardConfig) -> dict[str, Any]:
-    return write_tar(path, chunk(), first, config)
+    return write_tar(path, chunk.make(), first, config)
+
+
+def _same_settings(path: Path, entry: dict[str, Any], chunk: Chunk, config: ShardConfig) -> None:
+    """Raises InputError: a finished tar holds other samples, or was written with other settings."""
+    if entry["settings"] != {**asdict(config), "crop_factor": CROP_FACTOR} or entry["offered"] != chunk.count:
+        raise InputError(
+            f"{path} was written with other settings ({entry['settings']}, {entry['offered']} samples offered); "
+            "use another folder, or the same settings and count to go on"
+        )
 
 
 def _finished(path: Path) -> dict[str, Any] | None:
     """The json of a tar that is there and whole; None otherwise."""
     try:
         entry = json.loads(path.with_suffix(".json").read_text())
-        whole = hashlib.sha256(path.read_bytes()).hexdigest() == entry["sha256"]
+        whole = hashlib.sha256(path.read_bytes()).hexdigest() == entry["sha256"] and "settings" in entry
     except (OSError, json.JSONDecodeError, KeyError):
         return None
     return entry if whole else None

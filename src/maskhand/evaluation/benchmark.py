@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from maskhand.errors import InputError
 from maskhand.evaluation import metrics
 from maskhand.evaluation.predictions import MANO_VERTICES, Predictions
 from maskhand.evaluation.protocols import HINT_MASKED, PROTOCOLS, Protocol, published
+from maskhand.images import made_folder
 from maskhand.predictor import Predictor
 
 PCK_THRESHOLDS = {".05": 0.05, ".1": 0.10, ".15": 0.15}
+UNKNOWN = "unknown"
 AUC_MAXIMUM = 0.05
 """[m]"""
 BATCH = 64
@@ -45,6 +47,12 @@ class Truth:
     @property
     def names(self) -> list[str]:
         return [sample.name for sample in self.samples]
+
+    def first(self, count: int | None) -> Truth:
+        """The first so many samples; all of them for None."""
+        cut: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        kept: dict[str, Any] = {key: value if value is None else value[:count] for key, value in cut.items()}
+        return Truth(**kept)
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,15 @@ def read_truth(protocol: Protocol, root: str | Path, split: str, *, limit: int |
     return Truth(samples, joints, np.stack([s.vertices for s in samples]) if has_vertices else None)  # type: ignore[misc]
 
 
+def centred(image: np.ndarray, principal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The image padded so that the principal point (x, y) [px] is its middle, to half a pixel, and how far points moved."""
+    height, width = image.shape[:2]
+    low = np.array([max(0, round(width - 2 * principal[0])), max(0, round(height - 2 * principal[1]))])
+    high = np.array([max(0, round(2 * principal[0] - width)), max(0, round(2 * principal[1] - height))])
+    padded = np.pad(image, ((low[1], high[1]), (low[0], high[0]), (0, 0)), mode="edge") if (low + high).any() else image
+    return padded, low.astype(float)
+
+
 KeypointSource = Callable[[Sample, np.ndarray], np.ndarray | None]
 """(21, 3) keypoints [px, confidence] for a sample and its image; None for the built-in ones."""
 
@@ -129,18 +146,25 @@ def predict(
         if mask_share:
             image = masked(image, sample.hand_box, mask_share, sample.name)
         own = None if keypoints is None else keypoints(sample, image)
-        focal = None if sample.intrinsic is None else float(sample.intrinsic[0, 0])
+        box, focal = sample.hand_box, None
+        shift = np.zeros(2)
+        if sample.intrinsic is not None:  # the predictor's camera looks through the image's middle
+            focal = float(sample.intrinsic[0, 0])
+            image, shift = centred(image, sample.intrinsic[:2, 2])
+            box = box + np.tile(shift, 2)
+            if own is not None:
+                own = np.c_[own[:, :2] + shift, own[:, 2]]
         began = time.perf_counter()
         hand = predictor.reconstruct(
             image,
-            sample.hand_box[None],
+            box[None],
             [sample.side],
             keypoints=None if own is None else own[None],
             steps=steps,
             focal_px=focal,
         )[0]
         seconds += time.perf_counter() - began
-        joints.append(hand.joints if kind == "3d" else hand.keypoints)
+        joints.append(hand.joints if kind == "3d" else hand.keypoints - shift)
         vertices.append(hand.vertices)
         progress()
     on_mano = kind == "3d" and len(vertices[0]) == MANO_VERTICES
@@ -148,6 +172,8 @@ def predict(
     return found, seconds / len(joints)
 
 
+MIN_KNOWN = 3
+"""Fewer annotated keypoints say too little; the built-in ones are used then."""
 PATCHES = 8
 """Patches along a side of the hand's box that are hidden or not: the paper does not say how it masked [ours]."""
 
@@ -167,9 +193,11 @@ def masked(image: np.ndarray, box: np.ndarray, share: float, name: str) -> np.nd
 def noisy_truth(spread: float, seed: int = 0) -> KeypointSource:
     """The annotated keypoints, moved by Gaussian noise of `spread` sides of the hand's box."""
 
-    def source(sample: Sample, image: np.ndarray) -> np.ndarray:
+    def source(sample: Sample, image: np.ndarray) -> np.ndarray | None:
         if sample.keypoints_2d is None:
             raise InputError(f"sample {sample.name} has no 2D keypoints to use")
+        if (sample.keypoints_2d[:, 2] > 0).sum() < MIN_KNOWN:
+            return None
         rng = np.random.default_rng([seed, *sample.name.encode()])
         points = sample.keypoints_2d.copy()
         side = (sample.hand_box[2:] - sample.hand_box[:2]).max()
@@ -270,7 +298,7 @@ def evaluate(
     if protocol.count and split == protocol.splits[0] and len(truth.samples) != protocol.count:
         said.append(f"{len(truth.samples)} samples were measured; the benchmark has {protocol.count}")
     if protocol.kind == "3d" and found.vertices is None:
-        said.append("no MPVPE, F-score or AUC_V: the predictions' mesh has other vertices than MANO's")
+        said.append("no MPVPE, F-score or AUC_V: the predictions hold no MANO vertices")
     elif protocol.kind == "3d" and truth.vertices is None:
         said.append("no MPVPE, F-score or AUC_V: the data set's files hold no MANO vertices")
     return Report(
@@ -288,8 +316,7 @@ def evaluate(
 
 def write_report(report: Report, folder: str | Path) -> tuple[Path, Path]:
     """report.md and report.json in a folder."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made_folder(folder)
     (folder / "report.md").write_text(as_markdown(report))
     content: dict[str, Any] = {
         "benchmark": report.protocol.name,
@@ -299,6 +326,7 @@ def write_report(report: Report, folder: str | Path) -> tuple[Path, Path]:
         "samples": report.count,
         "date": date.today().isoformat(),
         "figures": {key: {"value": f.value, "low": f.low, "high": f.high} for key, f in report.figures.items()},
+        "mask_share": report.mask_share,
         "notes": report.notes,
     }
     (folder / "report.json").write_text(json.dumps(content, indent=1))
@@ -323,7 +351,7 @@ def as_markdown(report: Report) -> str:
     if rows:
         columns, table = rows
         lines += ["", f"| system | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|", *table]
-        if report.hand_model != "mano":
+        if report.hand_model not in ("mano", UNKNOWN):
             lines += ["", "Not comparable: our row is of another hand model than MANO, which every published row uses."]
     return "\n".join([*lines, "", *(f"- {note}" for note in report.notes), ""])
 

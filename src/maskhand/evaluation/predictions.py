@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from maskhand.data.sample import likely_order
+from maskhand.data.sample import bone_lengths, likely_order
 from maskhand.errors import InputError
 from maskhand.evaluation.protocols import Protocol
+from maskhand.images import made_folder
 
 MANO_VERTICES = 778
 MEMBER = "pred.json"
@@ -33,11 +35,14 @@ class Predictions:
     vertices: np.ndarray | None = None
     """(N, 778, 3) [m]."""
 
+    def first(self, count: int | None) -> Predictions:
+        """The first so many; all of them for None."""
+        return Predictions(self.joints[:count], None if self.vertices is None else self.vertices[:count])
+
 
 def save_predictions(path: str | Path, predictions: Predictions, protocol: Protocol) -> list[Path]:
     """Write pred.json and pred.zip beside each other; returns both."""
-    path = Path(path)
-    path.mkdir(parents=True, exist_ok=True)
+    path = made_folder(path)
     joints = predictions.joints[:, list(protocol.order)]
     content: list[Any] = [_rounded(joints * protocol.axes if protocol.kind == "3d" else joints)]
     if protocol.kind == "3d":
@@ -85,7 +90,7 @@ def _content(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; a submission is {MEMBER}, or a zip that holds it") from None
-    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as a submission ({MEMBER}, or a zip that holds it): {error}") from error
 
 
@@ -94,8 +99,12 @@ def _array(values: Any, points: int, width: int, path: Path, what: str, names: S
         count = len(values) if isinstance(values, list) else 0
         raise InputError(f"{path} has {count} {what}, the benchmark {len(names)} samples")
     for name, value in zip(names, values, strict=True):
-        if np.shape(value) != (points, width):
-            raise InputError(f"{path}, sample {name}: {what} have shape {np.shape(value)}; expected {(points, width)}")
+        try:
+            shape = np.asarray(value, np.float64).shape
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path}, sample {name}: {what} are not {(points, width)} numbers: {error}") from error
+        if shape != (points, width):
+            raise InputError(f"{path}, sample {name}: {what} have shape {shape}; expected {(points, width)}")
     array = np.asarray(values, np.float64)
     bad = np.flatnonzero(~np.isfinite(array).all((1, 2)))
     if bad.size:
@@ -106,6 +115,12 @@ def _array(values: Any, points: int, width: int, path: Path, what: str, names: S
 def _order_warnings(joints: np.ndarray, path: Path, names: Sequence[str], protocol: Protocol) -> list[str]:
     if protocol.kind == "2d":
         return []
+    sizes = bone_lengths(joints).sum(1)
+    if joints.any() and not 0.2 < np.median(sizes[sizes > 0]) < 3.0:
+        raise InputError(
+            f"{path}, sample {names[0]} and others: the hands' bones are {np.median(sizes):.3g} long together; "
+            "in metres a hand's are 0.5 to 1 (other unit?)"
+        )
     order = likely_order(joints) if joints.any() else None
     if order:
         raise InputError(

@@ -26,6 +26,8 @@ def _read(root: Path, split: str) -> Iterator[Sample]:
     count = same_length(K=intrinsics, xyz=points, verts=vertices)
     mano_path = root / f"{split}_mano.json"
     mano = read_json(mano_path) if mano_path.exists() else None
+    if mano is not None:
+        same_length(xyz=points, mano=mano)
     found(root / split / "rgb")
     for index in range(count):
         for version in range(4 if split == "training" else 1):

@@ -42,7 +42,7 @@ def _read(root: Path, split: str) -> Iterator[Sample]:
             name=f"{folder}/{path.stem}",
             image=found(path.with_suffix(".jpg")),
             side="left" if letter == "l" else "right",
-            box=array(entry.get("bbox"), (-1, 4), f"{path}: bbox")[0],
+            box=array(np.ravel(entry.get("bbox") or ())[:4], (4,), f"{path}: bbox"),
             keypoints_2d=np.c_[points, (points >= 0).all(1)],
             visible=~hidden,
         )

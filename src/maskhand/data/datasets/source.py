@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +47,12 @@ class Dataset:
             yield from self.read(root, split)
         except MissingFile as error:
             raise InputError(f"{error}. {self.where}") from None
+        except InputError:
+            raise
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            raise InputError(
+                f"{self.title} {split} in {root} is not laid out as published: {type(error).__name__} {error}. {self.where}"
+            ) from error
 
     def checked(self, root: str | Path, split: str) -> Iterator[Sample]:
         """The same; the first sample with damaged labels raises, named."""
@@ -91,11 +99,12 @@ def read_pickle(path: Path) -> Any:
         raise InputError(f"{path} cannot be read as a pickle of arrays: {error}") from error
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
+def read_npz(path: Path, keys: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of a file, those of `keys` alone if given (as far as they are there)."""
     try:
         with np.load(found(path), allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, EOFError) as error:
+            return {key: arrays[key] for key in arrays.files if keys is None or key in keys}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
         raise InputError(f"{path} cannot be read as an npz file of plain arrays: {error}") from error
 
 
@@ -131,7 +140,13 @@ def with_confidence(points: np.ndarray, confidence: np.ndarray | float = 1.0) ->
 
 
 def labelled_points(points: np.ndarray, intrinsic: np.ndarray, confidence: np.ndarray | float = 1.0) -> dict[str, np.ndarray]:
-    """The fields of a `Sample` that follow from 3D keypoints (21, 3) [m] in the camera's frame and its intrinsics."""
+    """The fields of a `Sample` that follow from 3D keypoints (21, 3) [m] in the camera's frame and its intrinsics.
+
+    What is not annotated (confidence 0) lies at the mean of the rest, so that no filler value is ever projected.
+    """
+    known = np.broadcast_to(np.asarray(confidence, float), (len(points),)) > 0
+    if known.any():
+        points = np.where(known[:, None], points, points[known].mean(0))
     return {
         "keypoints_3d": with_confidence(points, confidence),
         "keypoints_2d": with_confidence(projected(points, intrinsic), confidence),
