@@ -247,7 +247,7 @@ def test_looks_of_a_mirrored_hand_come_back_to_the_first_ones_axes() -> None:
     """A pose turned into every look's own axes and merged is the pose again, left hands too."""
     from maskhand.geometry.crop import Crop
     from maskhand.geometry.rotations import random_rotations
-    from maskhand.predictor import looks_around, merged
+    from maskhand.model.answer import looks_around, merged
     from maskhand.records import Prediction
 
     for mirrored in (False, True):

@@ -16,21 +16,12 @@ from maskhand.detection.landmark_network import INPUT_PX, shared_landmark_networ
 from maskhand.detection.palm_detector import PalmDetector
 from maskhand.detection.palm_network import shared_palm_network
 from maskhand.errors import InputError
-from maskhand.geometry.camera import (
-    CROP_FOCAL,
-    fit_view,
-    project,
-    project_in_crop,
-    translation_from_weak,
-    turn_to_ray,
-    weak_from_translation,
-)
+from maskhand.geometry.camera import fit_view, project, project_in_crop, translation_from_weak, turn_to_ray
 from maskhand.geometry.crop import Crop, crop_around
-from maskhand.geometry.rotations import nearest_rotation
-from maskhand.hand_model.fitting import fit_keypoints
-from maskhand.hand_model.landmarks import landmark_offsets, landmark_points
+from maskhand.hand_model.landmarks import landmark_points
 from maskhand.hand_model.layer import HandModel, mirror_pose
 from maskhand.images import Photo, read_photo
+from maskhand.model.answer import looks_around, merged, refined
 from maskhand.model.confidence import Calibration
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.records import DetectedHand, Hand, Prediction, Side
@@ -40,10 +31,6 @@ MEASURED_SHARE = 0.75
 """How much the placing of a hand in the photo trusts measured keypoints over the network's own projection [ours]."""
 PIXEL_SIGMA = 0.02
 """Expected error of a keypoint in sides of the crop [ours]."""
-AGREEMENT = 0.06
-"""Mean distance of the drawn hand to its keypoints (crop from -1 to 1) from which on they are trusted less [ours]."""
-LOOK_TURN, LOOK_GROWTH = 0.2, 0.1
-"""How far the crops of further looks are turned [rad] and grown or shrunk from the first [ours]."""
 ImageSource = str | Path | Image.Image | np.ndarray
 
 
@@ -278,82 +265,6 @@ class Predictor:
                 "focal_source": photo.focal_source,
             },
         )
-
-
-def refined(hand_model: HandModel, prediction: Prediction, points: torch.Tensor, *, landmarks: bool = True) -> Prediction:
-    """The prediction, its pose and camera nudged towards the keypoints it was made from (`fit_keypoints`).
-
-    Where the network drew the hand far from its keypoints they are more likely wrong than it is, and count less.
-
-    landmarks: the keypoints are the landmark network's, which lie a little off our hand's own.
-    """
-    translation = translation_from_weak(prediction.weak_camera)
-    drawn = (
-        landmark_points(hand_model, prediction.pose, prediction.shape)
-        if landmarks
-        else hand_model.keypoints(prediction.pose, prediction.shape)
-    )
-    known = (points[..., 2] > 0).to(points)
-    apart = (project_in_crop(drawn, translation) - points[..., :2]).norm(dim=-1) * known
-    apart = apart.sum(1) / known.sum(1).clamp(min=1)
-    agreement = (AGREEMENT / apart.clamp(min=AGREEMENT)).square()
-    pose, translation = fit_keypoints(
-        hand_model,
-        prediction.pose,
-        prediction.shape,
-        translation,
-        points[..., :2],
-        points[..., 2] * agreement[:, None],
-        depth=points[..., 3],
-        offsets=landmark_offsets(points) if landmarks else None,
-        focal=CROP_FOCAL,
-    )
-    return replace(prediction, pose=pose, weak_camera=weak_from_translation(translation))
-
-
-def looks_around(crop: Crop, count: int) -> list[Crop]:
-    """The crop and `count` - 1 others around it, turned and scaled a little, always the same ones."""
-    looks = [crop]
-    for k in range(1, count):
-        turn = 2 * np.pi * k / max(1, count - 1)
-        side = crop.side * float(np.exp(LOOK_GROWTH * np.cos(turn)))
-        looks.append(replace(crop, side=side, angle=crop.angle + LOOK_TURN * float(np.sin(turn + 0.5))))
-    return looks
-
-
-@torch.inference_mode()
-def merged(prediction: Prediction, points: torch.Tensor, crops: list[Crop], looks: int) -> tuple[Prediction, torch.Tensor]:
-    """One answer per hand from `looks` answers each, in the first one's crop: mean rotations, shapes, scales and keypoints.
-
-    The tokens and their confidence are the first look's. Averaging over looks is this project's addition.
-    """
-    first = [crops[k // looks * looks] for k in range(len(crops))]
-    pose, scale, moved = prediction.pose.clone(), prediction.weak_camera[:, 0].clone(), points.clone()
-    for k, (crop, base) in enumerate(zip(crops, first, strict=True)):
-        flip = np.diag([-1.0 if crop.mirrored else 1.0, 1.0, 1.0])
-        turn = flip @ base.camera_rotation().T @ crop.camera_rotation() @ flip
-        pose[k, 0] = torch.as_tensor(turn, dtype=pose.dtype, device=pose.device) @ pose[k, 0]
-        scale[k] *= crop.side / base.side
-        place = base.to_crop(crop.to_photo(points[k, :, :2].cpu().numpy().astype(np.float64)))
-        moved[k, :, :2] = torch.as_tensor(place, dtype=points.dtype, device=points.device)
-        moved[k, :, 3] *= crop.side / base.side
-
-    def mean(values: torch.Tensor) -> torch.Tensor:
-        return values.unflatten(0, (-1, looks)).mean(1)
-
-    camera = prediction.weak_camera[::looks].clone()
-    camera[:, 0] = mean(scale)
-    return (
-        Prediction(
-            pose=nearest_rotation(mean(pose)),
-            shape=mean(prediction.shape),
-            weak_camera=camera,
-            tokens=prediction.tokens[::looks],
-            token_confidence=prediction.token_confidence[::looks],
-            spread=mean(prediction.spread),
-        ),
-        mean(moved),
-    )
 
 
 def _box_around(points: np.ndarray) -> np.ndarray:

@@ -47,8 +47,9 @@ def benchmark_command(name: str, title: str) -> Any:
         ] = False,
         limit: Limit = None,
     ) -> None:
-        from maskhand.evaluation.benchmark import UNKNOWN, as_markdown, evaluate, protocol_of, read_truth, write_report
+        from maskhand.evaluation.benchmark import UNKNOWN, evaluate, protocol_of, read_truth
         from maskhand.evaluation.predictions import load_predictions, save_predictions
+        from maskhand.evaluation.report import as_markdown, write_report
         from maskhand.images import made_folder
 
         protocol = protocol_of(name)

@@ -11,8 +11,8 @@ from maskhand.evaluation.metrics import aligned_point_error_mm, mean_point_error
 from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
 from maskhand.hand_model.layer import HandModel
+from maskhand.model.answer import refined
 from maskhand.model.maskhand import MaskHandModel
-from maskhand.predictor import refined
 
 
 @torch.inference_mode()

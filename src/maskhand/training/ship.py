@@ -15,8 +15,8 @@ from maskhand.data.feature_cache import complete_shards
 from maskhand.geometry.alignment import align_similarity
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.layer import HandModel
+from maskhand.model.answer import refined
 from maskhand.model.confidence import Calibration
-from maskhand.predictor import refined
 from maskhand.training.transformer_stage import shipped_weights
 
 
