@@ -9,7 +9,6 @@ import torch
 from maskhand.errors import InputError
 from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.camera import (
-    fit_translation,
     fit_view,
     project,
     project_in_crop,
@@ -64,12 +63,15 @@ def test_a_hand_on_the_axis_projects_to_the_centre_of_its_crop() -> None:
     torch.testing.assert_close(project_in_crop(torch.zeros(1, 1, 3), translation), torch.zeros(1, 1, 2))
 
 
-def test_the_fitted_translation_reproduces_the_pixels() -> None:
-    points = 0.1 * torch.randn(3, 21, 3, dtype=torch.float64)
-    focal, principal = torch.full((3, 1), 900.0).double(), torch.tensor([[320.0, 240.0]]).double().expand(3, 2)
-    truth = torch.tensor([[0.1, -0.05, 0.6], [0, 0, 1.0], [-0.3, 0.2, 2.0]], dtype=torch.float64)
-    pixels = project(points + truth[:, None], focal, principal)
-    torch.testing.assert_close(fit_translation(points, pixels, focal, principal), truth)
+def test_a_view_fitted_to_nonsense_stays_before_the_camera_at_a_believable_distance() -> None:
+    """Flat or wrong hands must not be flung behind the camera or kilometres away."""
+    focal, principal = torch.tensor([310.0]).double(), torch.tensor([160.0, 120.0]).double()
+    for seed in range(200):
+        draw = torch.Generator().manual_seed(seed)
+        points = 0.05 * torch.randn(21, 3, generator=draw, dtype=torch.float64) * torch.tensor([1.0, 1, seed % 3])
+        pixels = principal + 30 * torch.randn(21, 2, generator=draw, dtype=torch.float64)
+        _, where = fit_view(points, pixels, torch.ones(21).double(), focal, principal, pixel_sigma=1.0)
+        assert 0.1 < where[2] < 8
 
 
 def test_the_fitted_view_finds_a_small_turn_and_keeps_to_its_prior_without_evidence() -> None:

@@ -261,12 +261,12 @@ def _video_rows(predictor: Predictor, root: Path, steps: int) -> list[Row]:
         name = video.split("/")[0]
         values = _jerkiness(ours), _jerkiness(theirs)
         rows.append(Row(name, "trembling: mean second difference, about the wrist [mm]", "less", *values, len(sides)))
-        most = max(set(sides), key=sides.count) if sides else "right"
-        if name == "dex_retargeting":
-            most = "right"  # a right hand, says its source
-        rows.append(
-            Row(name, "frames with the right side [%]", "more", 100 * sides.count(most) / max(1, len(sides)), None, len(sides))
-        )
+        if name == "dex_retargeting":  # a right hand, says its source
+            share = 100 * sides.count("right") / max(1, len(sides))
+            rows.append(Row(name, "frames with the right side [%]", "more", share, None, len(sides)))
+        else:
+            share = 100 * max(sides.count("left"), sides.count("right")) / max(1, len(sides))
+            rows.append(Row(name, "frames with the side that most frames have [%]", "more", share, None, len(sides)))
     return rows
 
 
