@@ -38,9 +38,9 @@ def check(
 ) -> None:
     """Look a downloaded data set over: labels, images, counts, a contact sheet. Exit status 1 if something is wrong."""
     from maskhand.data.check import check as look_over
-    from maskhand.data.check import contact_sheet
     from maskhand.data.datasets import dataset
     from maskhand.images import picture_path
+    from maskhand.rendering.sheet import contact_sheet
 
     chosen = dataset(name)
     split = split or next(iter(chosen.splits))

@@ -28,6 +28,7 @@ def synthetic(
 
     from maskhand.hand_model.free_hand import free_hand_data
     from maskhand.hand_model.layer import HandModel
+    from maskhand.rendering.sheet import contact_sheet
     from maskhand.synthesis.scenes import TRAINING_SCENES, SceneGenerator
 
     tiles: list[np.ndarray] = []
@@ -37,9 +38,6 @@ def synthetic(
             for (x, y), seen in zip((sample.keypoints_2d + 1) / 2 * len(tile), sample.visible, strict=True):
                 cv2.circle(tile, (int(x), int(y)), 3, (60, 220, 90) if seen else (235, 70, 70), -1, cv2.LINE_AA)
         tiles.append(tile)
-    columns = min(8, count)
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    sheet = np.vstack([np.hstack(tiles[k : k + columns]) for k in range(0, len(tiles), columns)])
     out.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(out), sheet[:, :, ::-1])
+    contact_sheet(tiles, out, min(8, count))
     typer.echo(f"{count} images of seed {seed} -> {out}")

@@ -11,8 +11,7 @@ import numpy as np
 from maskhand.data.datasets.source import Dataset
 from maskhand.data.sample import Sample, problems
 from maskhand.errors import InputError
-from maskhand.hand_model.skeleton import FINGER_BONES
-from maskhand.images import picture_path
+from maskhand.rendering.sheet import draw_bones, finger_colours, window
 
 TILE_PX = 160
 
@@ -88,25 +87,7 @@ def _tile(sample: Sample, pixels: np.ndarray) -> np.ndarray:
     flat = sample.keypoints_2d
     if flat is None:
         raise InputError(f"sample {sample.name} has no 2D keypoints")
-    box = sample.hand_box
-    side = 1.8 * float((box[2:] - box[:2]).max())
-    corner = (box[:2] + box[2:]) / 2 - side / 2
-    scale = TILE_PX / side
-    image = cv2.warpAffine(pixels, np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]]), (TILE_PX, TILE_PX))
-    points = ((flat[:, :2] - corner) * scale).round().astype(int)
-    for k, (parent, child) in enumerate(FINGER_BONES):
-        if min(flat[parent, 2], flat[child, 2]) > 0:
-            hue = np.array([[[k // 4 * 36, 220, 255]]], np.uint8)
-            colour = cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0].tolist()
-            cv2.line(image, points[parent].tolist(), points[child].tolist(), colour, 1, cv2.LINE_AA)
+    image, into = window(pixels, sample.hand_box, 1.8, TILE_PX)
+    draw_bones(image, into(flat[:, :2]), flat[:, 2] > 0, finger_colours(), 1)
     cv2.putText(image, sample.side[0].upper(), (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
     return image
-
-
-def contact_sheet(tiles: list[np.ndarray], path: str | Path, columns: int = 8) -> Path:
-    """Tiles in rows, as a picture file."""
-    padded = tiles + [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    rows = [np.concatenate(padded[k : k + columns], axis=1) for k in range(0, len(padded), columns)]
-    path = picture_path(path)
-    cv2.imwrite(str(path), np.concatenate(rows)[:, :, ::-1])
-    return path

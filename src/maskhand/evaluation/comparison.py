@@ -13,8 +13,7 @@ from maskhand.evaluation import metrics
 from maskhand.evaluation.benchmark import Figure, Truth, per_sample_errors
 from maskhand.evaluation.predictions import Predictions
 from maskhand.evaluation.protocols import Protocol
-from maskhand.hand_model.skeleton import FINGER_BONES
-from maskhand.images import picture_path
+from maskhand.rendering.sheet import contact_sheet, draw_bones, window
 
 TILE_PX = 256
 _COLOURS = {"truth": (255, 255, 255), "first": (255, 120, 60), "second": (70, 170, 255)}
@@ -54,11 +53,7 @@ def sheet(
 ) -> Path:
     """A picture of samples with truth (white) and both systems' skeletons (orange: first, blue: second), aligned in 3D first."""
     tiles = [_tile(protocol, truth, first, second, int(k)) for k in chosen]
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    rows = [np.concatenate(tiles[k : k + columns], axis=1) for k in range(0, len(tiles), columns)]
-    path = picture_path(path)
-    cv2.imwrite(str(path), np.concatenate(rows)[:, :, ::-1])
-    return path
+    return contact_sheet(tiles, path, columns)
 
 
 def _tile(protocol: Protocol, truth: Truth, first: Predictions, second: Predictions, k: int) -> np.ndarray:
@@ -68,19 +63,9 @@ def _tile(protocol: Protocol, truth: Truth, first: Predictions, second: Predicti
         flat[name] = _flat(protocol, sample, found.joints[k], truth.joints[k])
     known = np.ones(21, bool) if truth.counted is None else truth.counted[k]
     shown = flat["truth"][known] if known.any() else flat["truth"]
-    low, high = shown.min(0), shown.max(0)
-    side = 1.6 * float((high - low).max())
-    corner = (low + high) / 2 - side / 2
-    scale = TILE_PX / side
-    image = cv2.warpAffine(
-        sample.pixels(), np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]]), (TILE_PX, TILE_PX)
-    )
+    image, into = window(sample.pixels(), np.concatenate([shown.min(0), shown.max(0)]), 1.6, TILE_PX)
     for name, points in flat.items():
-        in_tile = ((points - corner) * scale).round().astype(int)
-        for parent, child in FINGER_BONES:
-            if not (known[parent] and known[child]):
-                continue
-            cv2.line(image, in_tile[parent].tolist(), in_tile[child].tolist(), _COLOURS[name], 2, cv2.LINE_AA)
+        draw_bones(image, into(points), known, [_COLOURS[name]] * 20, 2)
     cv2.putText(image, sample.name[-28:], (4, TILE_PX - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1, cv2.LINE_AA)
     return image
 
