@@ -115,12 +115,30 @@ def test_pixels_land_where_points_land() -> None:
             np.testing.assert_allclose(found, crop.to_crop(np.array([250.5, 150.5])), atol=0.01)
 
 
-def test_the_default_crop_stands_upright_with_the_hand_in_its_middle() -> None:
+def test_the_default_crop_stands_upright_around_the_palm_with_room_for_the_fingers() -> None:
     points = np.random.default_rng(1).uniform(100, 300, (21, 2))
     crop = crop_around(points, mirrored=False)
     inside = crop.to_crop(points)
-    wrist_to_middle = inside[9] - inside[0]
-    assert abs(wrist_to_middle[0]) < 1e-9 and wrist_to_middle[1] < 0
+    wrist_to_knuckles = inside[[5, 9, 9, 13]].mean(0) - inside[0]
+    assert abs(wrist_to_knuckles[0]) < 1e-9 and wrist_to_knuckles[1] < 0
+    palm = inside[[0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]]
+    size = np.ptp(palm, axis=0)
+    np.testing.assert_allclose(size.max(), 1)  # half the crop
+    np.testing.assert_allclose((palm.min(0) + palm.max(0)) / 2, [0, 0.1 * size[1]], atol=1e-9)
+
+
+def test_a_finger_that_bends_leaves_the_default_crop_where_it_is() -> None:
+    points = np.random.default_rng(4).uniform(100, 300, (21, 2))
+    bent = points.copy()
+    bent[[7, 8, 11, 12, 15, 16, 19, 20, 4]] += 40
+    assert crop_around(points, mirrored=False) == crop_around(bent, mirrored=False)
+
+
+def test_the_papers_crop_is_an_axis_aligned_box_with_all_keypoints_in_its_middle() -> None:
+    points = np.random.default_rng(1).uniform(100, 300, (21, 2))
+    crop = crop_around(points, mirrored=False, upright=False)
+    inside = crop.to_crop(points)
+    assert crop.angle == 0
     np.testing.assert_allclose(inside.min(0) + inside.max(0), 0, atol=1e-9)
     assert np.abs(inside).max() < 1
 

@@ -8,7 +8,8 @@ from maskhand.errors import ConfigError
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
 from maskhand.model.config import EncoderConfig, ModelConfig
 from maskhand.model.deformable import DeformableAttention
-from maskhand.model.encoder import Encoder, Pyramid, VitBackbone
+from maskhand.detection.landmark_network import SameConv
+from maskhand.model.encoder import Encoder, HandBackbone, Pyramid, VitBackbone
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 from maskhand.training.loop import TrainConfig
@@ -30,8 +31,7 @@ def batch_of(hand_model, poses, count: int = 4) -> dict[str, torch.Tensor]:
     camera = translation_from_weak(torch.tensor([[7.0, 0.01, -0.02]]).expand(count, 3))
     flat = project_in_crop(keypoints, camera)
     return {
-        "map32": torch.randn(count, 192, 7, 7),
-        "map16": torch.randn(count, 112, 14, 14),
+        "map8": torch.randn(count, 40, 28, 28),
         "points": torch.cat([flat, torch.ones(count, 21, 1), torch.randn(count, 21, 1)], -1),
         "pose": pose,
         "shape": shape,
@@ -180,7 +180,7 @@ def test_the_model_overfits_four_samples(hand_model, poses) -> None:
         optimizer.step()
     assert terms["ce"] < 0.1 * first["ce"]
     objective.eval()
-    answer = model.reconstruct({1: batch["map32"], 2: batch["map16"]}, batch["points"], hand_model, from_codes=True, soft=False)
+    answer = model.reconstruct({4: batch["map8"]}, batch["points"], hand_model, from_codes=True, soft=False)
     right = (answer.tokens == model.tokenizer.encode(batch["pose"])).float().mean()
     assert right > 0.95, f"{right:.0%} of the tokens are right"
 
@@ -253,3 +253,28 @@ def test_spread_is_larger_where_tokens_are_less_sure(hand_model) -> None:
     assert spread(sure) == pytest.approx(0, abs=1e-6)
     assert spread(unsure) > 1e-3
     assert np.isfinite(spread(unsure))
+
+
+def test_a_depthwise_convolution_as_matrices_is_the_convolution() -> None:
+    for kernel, stride, side in ((3, 1, 7), (5, 1, 14), (5, 2, 14), (3, 2, 14)):
+        layer = SameConv(6, 6, kernel, stride, depthwise=True)
+        x = torch.randn(2, 6, side, side)
+        learning = layer(x)  # by matrices: its weights learn
+        with torch.no_grad():
+            torch.testing.assert_close(learning, layer(x))
+        learning.square().sum().backward()
+        by_matrices, layer.weight.grad = layer.weight.grad, None
+        padded = torch.nn.functional.pad(x, (layer.before, layer.after) * 2)
+        torch.nn.functional.conv2d(padded, layer.weight, layer.bias, stride, groups=6).square().sum().backward()
+        torch.testing.assert_close(by_matrices, layer.weight.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_the_backbone_goes_on_from_the_cached_map_as_from_the_image() -> None:
+    image = torch.rand(2, 3, 224, 224)
+    for learns in ("nothing", "late", "most"):
+        backbone = HandBackbone(learns).eval()
+        with torch.no_grad():
+            maps, _ = backbone.trunk(image)
+            whole, cached = backbone(image), backbone.finish({4: maps[8]})
+        for scale in (1, 2):
+            torch.testing.assert_close(whole[scale], cached[scale], rtol=1e-4, atol=1e-4)

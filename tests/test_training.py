@@ -141,7 +141,7 @@ def test_batches_hold_their_shares_and_every_row_comes_once_an_epoch() -> None:
 def test_shards_hold_what_the_network_sees_and_are_written_once(shards) -> None:
     samples = CachedSamples(complete_shards(shards / "synthetic"))
     rows = samples.rows(np.array([0, 15]))
-    assert rows["map32"].shape == (2, 192, 7, 7) and rows["map16"].shape == (2, 112, 14, 14)
+    assert rows["map8"].shape == (2, 40, 28, 28)
     assert rows["pose"].shape == (2, 16, 3, 3) and bool(rows["labelled"].all())
     assert cache_synthetic(shards / "synthetic", seed=11, shard=0, rows=16, config=SceneConfig()) == 0
     assert not CachedSamples(complete_shards(shards / "photos")).small["labelled"].any()

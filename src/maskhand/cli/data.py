@@ -134,7 +134,7 @@ def photos(
     crops: Annotated[int, typer.Option(min=1, help="Shaken crops per photo.")] = 3,
     seed: Annotated[int, typer.Option(help="How the crops are shaken.")] = 5,
     teacher: Annotated[
-        str | None, typer.Option(help="Weights whose joints are averaged with the landmark network's: a file, or `default`.")
+        str | None, typer.Option(help="Weights that teach in 3D in the landmark network's place: a file, `default`, or `large`.")
     ] = None,
 ) -> None:
     """Features of real photos, the landmark network's keypoints as their teacher."""

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from maskhand.data.feature_cache import TRUTH, open_shard
 
-INPUTS = ("map16", "map32", "points", "world")
-
 
 class CachedSamples:
     """Rows of many shards as one long table; feature maps stay on disk until asked for."""
@@ -28,12 +26,11 @@ class CachedSamples:
         return int(self.starts[-1])
 
     def rows(self, index: np.ndarray) -> dict[str, Tensor]:
-        """The rows of a batch, as tensors; maps in float32."""
+        """The rows of a batch, as tensors; the map in float32."""
         owner = np.searchsorted(self.starts, index, side="right") - 1
         batch = {key: torch.from_numpy(values[index]) for key, values in self.small.items()}
-        for key in ("map16", "map32"):
-            rows = np.stack([self.shards[o][key][i - self.starts[o]] for o, i in zip(owner, index, strict=True)])
-            batch[key] = torch.from_numpy(rows).float()
+        maps = np.stack([self.shards[o]["map8"][i - self.starts[o]] for o, i in zip(owner, index, strict=True)])
+        batch["map8"] = torch.from_numpy(maps).float()
         batch["index"] = torch.from_numpy(index)
         return batch
 

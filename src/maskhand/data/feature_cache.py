@@ -2,7 +2,7 @@
 
 A shard is a folder of .npy arrays, one row per crop (a right hand, upright), N rows:
 
-    map16 (N, 112, 14, 14) f16, map32 (N, 192, 7, 7) f16     the trunk's maps of stride 16 and 32
+    map8 (N, 40, 28, 28) f16                                 the trunk's map of stride 8
     points (N, 21, 4) f32                                    network keypoints: x, y in [-1, 1], presence as confidence, depth
     world (N, 21, 3) f32                                     network's own 3D [m], wrist at the origin
     pose (N, 16, 3, 3), shape (N, 10), keypoints_3d (N, 21, 3), keypoints_2d (N, 21, 2), visible (N, 21)
@@ -51,13 +51,13 @@ class TrunkReader:
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Rows of map16, map32, points and world for (B, 224, 224, 3) uint8 crops."""
+        """Rows of map8, points and world for (B, 224, 224, 3) uint8 crops."""
         x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255
         with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
             maps, pooled = self.network.trunk(x.contiguous(memory_format=torch.channels_last))
         read = self.network.read(pooled.float())
         world = read.world - read.world[:, :1]
-        rows = {"map16": maps[16].half(), "map32": maps[32].half(), "points": read.keypoints, "world": world}
+        rows = {"map8": maps[8].half(), "points": read.keypoints, "world": world}
         return {key: value.cpu().contiguous().numpy() for key, value in rows.items()}
 
 

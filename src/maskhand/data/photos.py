@@ -12,12 +12,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from maskhand.data.feature_cache import photo_truth
 from maskhand.detection.finder import HandFinder
 from maskhand.detection.landmark_network import INPUT_PX
-from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.crop import crop_around, shaken
 from maskhand.images import PHOTO_SUFFIXES
 from maskhand.records import DetectedHand
@@ -89,18 +87,17 @@ def teach(
     """The landmark network's mean answer over shaken crops: (21, 2) [px] and (21, 3) [m] in the photo's axes.
 
     In 3D: its keypoints with their depth, which are nearer to the truth on real photos than its metric output
-    (docs/model-card.md), brought to that output's size. With a model at hand (`own`), the mean of both: their errors are not
-    the same ones.
+    (docs/model-card.md), brought to that output's size. With a model at hand (`own`), that one's answer, which has these
+    keypoints in it already if it is refined.
     """
     crops = [shaken(crop_around(hand.keypoints, mirrored=hand.side == "left"), rng) for _ in range(looks)]
     answers = finder.read(image, crops)
+    flat = np.mean([a.keypoints[:, :2] for a in answers], 0)
+    if own is not None:
+        return flat, own(image, hand).astype(np.float64)
     relief = np.mean([a.relief for a in answers], 0)
     size = np.mean([np.linalg.norm(a.world - a.world[:1]) for a in answers if a.world is not None])
-    points = relief * size / np.linalg.norm(relief)
-    if own is not None:
-        joints = torch.from_numpy(own(image, hand)).double()
-        points = (align_similarity(torch.from_numpy(points).double(), joints) + joints).numpy() / 2
-    return np.mean([a.keypoints[:, :2] for a in answers], 0), points
+    return flat, relief * size / np.linalg.norm(relief)
 
 
 def photo_samples(

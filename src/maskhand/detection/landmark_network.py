@@ -5,6 +5,7 @@ Its trunk was trained on real hands; the default image encoder starts from it. W
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
@@ -40,6 +41,40 @@ _BLOCKS = (
 )
 
 
+SMALL_MAP = 14
+"""Side of a map up to which depthwise convolutions learn as matrix products on a CPU."""
+
+
+def depthwise_by_matmul(
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "C 1 k k"], bias: Tensor, stride: int, margins: tuple[int, int]
+) -> Float[Tensor, "B C h w"]:
+    """A depthwise convolution as one dense (H W) x (h w) matrix per channel.
+
+    Far more arithmetic, but a CPU's backward pass of the convolution proper is several times slower on small maps
+    (benchmarks/training_step.py).
+    """
+    batch, channels, height, width = x.shape
+    kernel = weight.shape[-1]
+    out_h, out_w = ((n + sum(margins) - kernel) // stride + 1 for n in (height, width))
+    spread = _placements(kernel, stride, margins[0], height, width, out_h, out_w).to(weight)
+    matrix = (weight.flatten(1) @ spread.flatten(1)).view(channels, height * width, out_h * out_w)
+    y = x.flatten(2).permute(1, 0, 2) @ matrix  # (C, B, h w)
+    return (y.permute(1, 0, 2) + bias[:, None]).unflatten(2, (out_h, out_w))
+
+
+@cache
+def _placements(kernel: int, stride: int, before: int, height: int, width: int, out_h: int, out_w: int) -> Tensor:
+    """(k k, H W, h w): 1 where a tap of the kernel carries an input pixel to an output pixel."""
+
+    def along(size: int, out: int) -> Tensor:  # (k, size, out)
+        tap, at, to = torch.meshgrid(torch.arange(kernel), torch.arange(size), torch.arange(out), indexing="ij")
+        return (at == to * stride + tap - before).float()
+
+    return torch.einsum("ayp,bxq->abyxpq", along(height, out_h), along(width, out_w)).reshape(
+        kernel * kernel, height * width, out_h * out_w
+    )
+
+
 class SameConv(nn.Conv2d):
     """Convolution with TensorFlow's SAME padding: the odd pixel goes right and below."""
 
@@ -49,6 +84,9 @@ class SameConv(nn.Conv2d):
         self.before, self.after = total // 2, total - total // 2
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
+        if self.groups > 1 and x.device.type == "cpu" and x.shape[-1] <= SMALL_MAP and torch.is_grad_enabled():
+            if self.weight.requires_grad or x.requires_grad:
+                return depthwise_by_matmul(x, self.weight, self.bias, self.stride[0], (self.before, self.after))
         if self.after == 0:
             return super().forward(x)
         if self.before == self.after:
@@ -71,6 +109,16 @@ class InvertedResidual(nn.Module):
         return x + y if self.skip else y
 
 
+def run_blocks(blocks: Iterable[nn.Module], x: Float[Tensor, "B C H W"], stride: int) -> dict[int, Tensor]:
+    """Maps by stride, the last one of each, of blocks that follow a map `x` of a stride."""
+    maps: dict[int, Tensor] = {}
+    for block in blocks:
+        stride *= block.stride  # type: ignore[operator, assignment]
+        x = block(x)
+        maps[stride] = x
+    return maps
+
+
 class LandmarkTrunk(nn.Module):
     """Image to feature maps, fully convolutional."""
 
@@ -90,13 +138,8 @@ class LandmarkTrunk(nn.Module):
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> tuple[dict[int, Tensor], Float[Tensor, "B 1152"]]:
         """Maps by stride (4, 8, 16, 32) and the pooled feature, of an RGB image in [0, 1]."""
         x = self.stem_project(relu6(self.stem_depthwise(relu6(self.stem(image)))))
-        maps: dict[int, Tensor] = {}
-        stride = 2
-        for block in self.blocks:
-            stride *= block.stride  # type: ignore[operator, assignment]
-            x = block(x)
-            maps[stride] = x  # the last map of each stride stays
-        return maps, self.pool(x)
+        maps = run_blocks(self.blocks, x, 2)
+        return maps, self.pool(maps[32])
 
     def pool(self, coarse: Float[Tensor, "B 192 h w"]) -> Float[Tensor, "B 1152"]:
         """The pooled feature, from the map of stride 32."""

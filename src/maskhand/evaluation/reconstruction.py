@@ -35,7 +35,7 @@ def reconstruction_errors(
     for first in range(0, count, batch):
         device = model.codes.device
         rows = {k: v.to(device) for k, v in samples.rows(np.arange(first, min(first + batch, count))).items()}
-        answer = model.reconstruct({1: rows["map32"], 2: rows["map16"]}, rows["points"], hand_model, steps=steps)
+        answer = model.reconstruct({4: rows["map8"]}, rows["points"], hand_model, steps=steps)
         if refine:
             answer = refined(hand_model, answer, rows["points"])
         used[answer.tokens.unique().cpu()] = True

@@ -10,7 +10,12 @@ import numpy as np
 from maskhand.errors import InputError
 
 CROP_FACTOR = 1.5
-"""Side of the crop over the larger side of the box around the 21 keypoints [ours]."""
+"""Side of an axis-aligned crop over the larger side of the box around the 21 keypoints [ours]."""
+STEADY = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
+"""Keypoints that stay where they are when fingers bend: the default crop is laid around these [MediaPipe]."""
+STEADY_FACTOR, STEADY_SHIFT = 2.0, 0.1
+"""Side of the default crop over the larger side of their box, and how far it is moved towards the fingers, in heights of the
+box [MediaPipe]. A crop around all 21 keypoints loses the finger that its first guess missed."""
 
 
 @dataclass(frozen=True)
@@ -85,23 +90,24 @@ class Crop:
 
 
 def upright_angle(keypoints: np.ndarray) -> float:
-    """Angle [rad] of a crop in which wrist -> middle MCP points up. keypoints: (21, 2+) in OpenPose's order."""
-    dx, dy = keypoints[9, :2] - keypoints[0, :2]
+    """Angle [rad] of a crop in which wrist -> knuckles points up. keypoints: (21, 2+) in OpenPose's order."""
+    dx, dy = (keypoints[5, :2] + 2 * keypoints[9, :2] + keypoints[13, :2]) / 4 - keypoints[0, :2]
     return float(np.arctan2(dy, dx) + np.pi / 2) if dx or dy else 0.0
 
 
-def crop_around(keypoints: np.ndarray, *, mirrored: bool, upright: bool = True, factor: float = CROP_FACTOR) -> Crop:
-    """The default crop: upright, the box around the 21 keypoints (px) in its middle.
+def crop_around(keypoints: np.ndarray, *, mirrored: bool, upright: bool = True) -> Crop:
+    """The default crop: upright, laid around the palm and the fingers' first joints (px), with room for the fingers.
 
-    `upright=False` gives the paper's axis-aligned box.
+    It is the crop that the landmark network was trained on. `upright=False` gives the paper's axis-aligned box.
     """
     angle = upright_angle(keypoints) if upright else 0.0
     cosine, sine = np.cos(angle), np.sin(angle)
     turn = np.array([[cosine, sine], [-sine, cosine]])
-    turned = keypoints[:, :2] @ turn.T
+    turned = keypoints[list(STEADY) if upright else slice(None), :2] @ turn.T
     low, high = turned.min(0), turned.max(0)
-    centre = turn.T @ ((low + high) / 2)
-    side = float(max((high - low).max(), 1.0)) * factor
+    middle = (low + high) / 2 - (0, STEADY_SHIFT * (high - low)[1] * upright)
+    centre = turn.T @ middle
+    side = float(max((high - low).max(), 1.0)) * (STEADY_FACTOR if upright else CROP_FACTOR)
     return Crop((float(centre[0]), float(centre[1])), side, angle, mirrored)
 
 

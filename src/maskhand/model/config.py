@@ -18,12 +18,14 @@ class EncoderConfig:
     """Resolutions of the pyramid in multiples of the base map [paper: 1, 4; Table 16 has 1, 4, 8, 16]."""
     laterals: bool = True
     """Add the backbone's own finer maps where it has them [ours; ViTDet has none]."""
-    learns: Literal["nothing", "late", "all"] = "nothing"
-    """Which part of the backbone trains: `late` is a copy of the hand trunk's stages after stride 16 [ours]."""
+    learns: Literal["nothing", "late", "most", "all"] = "nothing"
+    """Which part of the backbone trains: `late` and `most` are copies of the hand trunk's blocks after stride 16 and 8 [ours]."""
 
     def __post_init__(self) -> None:
-        if self.learns == "late" and self.backbone != "hand":
-            raise ConfigError("model.encoder.learns is 'late', which only the backbone 'hand' knows; use 'nothing' or 'all'")
+        if self.learns in ("late", "most") and self.backbone != "hand":
+            raise ConfigError(
+                f"model.encoder.learns is {self.learns!r}, which only the backbone 'hand' knows; use 'nothing' or 'all'"
+            )
         bad = [s for s in self.scales if s < 1 or s & (s - 1)]
         if bad or not self.scales or len(set(self.scales)) != len(self.scales):
             raise ConfigError(f"model.encoder.scales is {list(self.scales)}; expected distinct powers of two such as [1, 4]")

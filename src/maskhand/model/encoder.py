@@ -9,13 +9,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import relu6
 
-from maskhand.detection.landmark_network import POOLED_CHANNELS, TRUNK_CHANNELS, LandmarkTrunk, shared_landmark_network
+from maskhand.detection.landmark_network import POOLED_CHANNELS, TRUNK_CHANNELS, LandmarkTrunk, run_blocks, shared_landmark_network
 from maskhand.errors import ConfigError
 from maskhand.model.config import EncoderConfig
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_LATE_FROM = 10
-"""The trunk's first block after stride 16."""
+FIRST_OWN = {"nothing": 14, "late": 10, "most": 4, "all": 14}
+"""The first of the trunk's blocks that an own copy replaces: none, those after stride 16, those after stride 8."""
+CACHED_STRIDE, CACHED_BLOCK = 8, 4
+"""The map of the trunk that feature shards keep, and the block that follows it."""
 
 Maps = dict[int, Tensor]
 """Feature maps by scale: 1 is the base, 2 has twice its resolution."""
@@ -36,35 +38,49 @@ class Backbone(Protocol):
 class HandBackbone(nn.Module):
     """The landmark network's trunk: scale 1 is its last map (7 x 7 x 1152, stride 32), scale 2 its stride 16, scale 4 its 8.
 
-    With `late` the stages after stride 16 are a copy that may learn; the trunk itself stays the landmark network's.
+    Which of its last blocks are a copy of our own that learns is said by `learns`; the trunk itself stays the landmark
+    network's, whose keypoints come from it.
     """
 
     channels = {1: POOLED_CHANNELS, 2: TRUNK_CHANNELS[16], 4: TRUNK_CHANNELS[8]}
     base = (7, 7)
     input_px = 224
 
-    def __init__(self, *, late: bool = False) -> None:
+    def __init__(self, learns: str = "nothing") -> None:
         super().__init__()
         self.trunk = LandmarkTrunk()
         self.trunk.load_state_dict(shared_landmark_network().trunk.state_dict())
-        self.late: nn.ModuleList | None = None
-        if late:
-            own = copy.deepcopy(self.trunk)
-            self.late = nn.ModuleList([*own.blocks[_LATE_FROM:], own.head, own.head_depthwise])
+        self.first_own = FIRST_OWN[learns]
+        self.own: nn.ModuleDict | None = None
+        if self.first_own < len(self.trunk.blocks):
+            copied = copy.deepcopy(self.trunk)
+            blocks = {str(k): copied.blocks[k] for k in range(self.first_own, len(copied.blocks))}
+            self.own = nn.ModuleDict({**blocks, "head": copied.head, "head_depthwise": copied.head_depthwise})
 
     def forward(self, image: Float[Tensor, "B 3 224 224"]) -> Maps:
         maps, _ = self.trunk(image)
-        return self.finish({1: maps[32], 2: maps[16], 4: maps[8]})
+        return self.finish(_by_scale(maps))
 
     def finish(self, maps: Maps) -> Maps:
-        """The trunk's last two layers, which widen the coarsest map to 1,152 channels; or all that follows stride 16."""
-        if self.late is not None:
-            x = maps[2]
-            for block in self.late[:-2]:
-                x = block(x)
-            return {**maps, 1: relu6(self.late[-1](relu6(self.late[-2](x))))}
-        head = relu6(self.trunk.head_depthwise(relu6(self.trunk.head(maps[1]))))
-        return {**maps, 1: head}
+        """What follows the frozen maps: the blocks they lack, or those that are our own, and the last two layers.
+
+        maps: by scale; at least scale 4 (stride 8), which shards keep. With more of them given less is computed again.
+        """
+        trunk, own = self.trunk, self.own
+        if own is None:
+            if 1 not in maps:
+                maps = maps | _by_scale(run_blocks(trunk.blocks[CACHED_BLOCK:], maps[4], CACHED_STRIDE))
+            return {**maps, 1: relu6(trunk.head_depthwise(relu6(trunk.head(maps[1]))))}
+        if self.first_own > CACHED_BLOCK and 2 not in maps:
+            maps = maps | _by_scale(run_blocks(trunk.blocks[CACHED_BLOCK : self.first_own], maps[4], CACHED_STRIDE))
+        start = 2 if self.first_own > CACHED_BLOCK else 4
+        blocks = (own[str(k)] for k in range(self.first_own, len(trunk.blocks)))
+        maps = maps | _by_scale(run_blocks(blocks, maps[start], 32 // start))
+        return {**maps, 1: relu6(own["head_depthwise"](relu6(own["head"](maps[1]))))}
+
+
+def _by_scale(maps: dict[int, Tensor]) -> Maps:
+    return {32 // stride: x for stride, x in maps.items()}
 
 
 class VitBackbone(nn.Module):
@@ -98,7 +114,7 @@ class VitBackbone(nn.Module):
 
 
 def build_backbone(config: EncoderConfig) -> HandBackbone | VitBackbone:
-    return HandBackbone(late=config.learns == "late") if config.backbone == "hand" else VitBackbone()
+    return HandBackbone(config.learns) if config.backbone == "hand" else VitBackbone()
 
 
 class Pyramid(nn.Module):
@@ -141,8 +157,8 @@ class Encoder(nn.Module):
         self.pyramid = Pyramid(self.backbone.channels, width, config)
         if config.learns != "all":
             self.backbone.requires_grad_(False)
-        if isinstance(self.backbone, HandBackbone) and self.backbone.late is not None:
-            self.backbone.late.requires_grad_(True)
+        if isinstance(self.backbone, HandBackbone) and self.backbone.own is not None:
+            self.backbone.own.requires_grad_(True)
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B D _ _"]]:
         return self.pyramid(self.backbone(image))

@@ -30,7 +30,7 @@ def ship_weights(weights: str | Path, out: str | Path, cache: str | Path, *, lim
     count = min(limit, len(samples))
     for first in range(0, count, batch):
         rows = samples.rows(np.arange(first, min(first + batch, count)))
-        answer = refined(hand, model.reconstruct({1: rows["map32"], 2: rows["map16"]}, rows["points"], hand), rows["points"])
+        answer = refined(hand, model.reconstruct({4: rows["map8"]}, rows["points"], hand), rows["points"])
         found, wanted = hand.keypoints(answer.pose, answer.shape), hand.keypoints(rows["pose"], rows["shape"])
         errors.append(1000 * (align_similarity(found, wanted) - wanted).norm(dim=-1))
         spreads.append(answer.spread)

@@ -114,7 +114,7 @@ class ModelObjective(nn.Module):
             image: Tensor | Maps = pixels
             points = self._network_keypoints(pixels)
         else:
-            image, points = {1: batch["map32"], 2: batch["map16"]}, batch["points"]
+            image, points = {4: batch["map8"]}, batch["points"]
         context = model.observe(image, self._disturbed(points))
         visible = model.codes[shown]
         if self.masking.own_tokens and float(torch.rand(())) < self.masking.own_tokens:
