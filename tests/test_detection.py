@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +113,14 @@ def test_overlapping_detections_become_their_weighted_mean() -> None:
     assert len(merged) == 2
     np.testing.assert_allclose(merged[0][1], (0.9 * rows[0] + 0.6 * rows[1]) / 1.5)
     assert merged[0][0] == 0.9
+
+
+def test_an_unsure_side_is_asked_of_the_mirrored_picture_too(demo_image) -> None:
+    finder = HandFinder()
+    for hand in finder.find(demo_image):
+        unsure = finder._sided(demo_image, replace(hand, right=0.5))
+        assert unsure.side == hand.side
+        mirrored = np.ascontiguousarray(demo_image[:, ::-1])
+        points = hand.keypoints * (-1, 1, 1) + (demo_image.shape[1], 0, 0)
+        other = finder._sided(mirrored, replace(hand, right=0.5, keypoints=points.astype(np.float32)))
+        assert abs(unsure.right + other.right - 1) < 1e-3  # both looks, whichever way round

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from maskhand.detection.landmark_network import SameConv
 from maskhand.errors import ConfigError
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
 from maskhand.model.config import EncoderConfig, ModelConfig
 from maskhand.model.deformable import DeformableAttention
-from maskhand.detection.landmark_network import SameConv
 from maskhand.model.encoder import Encoder, HandBackbone, Pyramid, VitBackbone
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
@@ -269,3 +271,16 @@ def test_looks_of_a_mirrored_hand_come_back_to_the_first_ones_axes() -> None:
         torch.testing.assert_close(kept[0, :, :2], torch.from_numpy(looks[0].to_crop(place)))
         torch.testing.assert_close(answer.weak_camera[0, 0], camera[0, 0])
         torch.testing.assert_close(kept[0, :, 3], torch.full((21,), 1 / looks[0].side).double())
+
+
+def test_a_wrong_first_guess_of_the_keypoints_is_looked_at_again(predictor, demo_image, hands) -> None:
+    found = min(predictor.provider.find(demo_image), key=lambda hand: hand.box[0])
+    middle = found.keypoints[:, :2].mean(0)
+    turn = np.array([[np.cos(0.6), np.sin(0.6)], [-np.sin(0.6), np.cos(0.6)]])
+    wrong = middle + 1.35 * (found.keypoints[:, :2] - middle) @ turn
+    guess = replace(found, keypoints=np.c_[wrong, found.keypoints[:, 2]].astype(np.float32))
+    hasty = copy.copy(predictor)
+    hasty._settled = lambda photo, found, crops, maps, points: (crops, maps, points)
+    once, again = (p.from_detected(demo_image, [guess])[0] for p in (hasty, predictor))
+    right = hands[0].keypoints
+    assert np.abs(again.keypoints - right).mean() < 0.8 * np.abs(once.keypoints - right).mean()

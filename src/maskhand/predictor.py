@@ -23,12 +23,16 @@ from maskhand.hand_model.layer import HandModel, mirror_pose
 from maskhand.images import Photo, read_photo
 from maskhand.model.answer import looks_around, merged, refined
 from maskhand.model.confidence import Calibration
+from maskhand.model.encoder import Maps, by_scale
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.records import DetectedHand, Hand, Prediction, Side
 
 MAX_STEPS, MAX_LOOKS = 64, 32
 MEASURED_SHARE = 0.75
 """How much the placing of a hand in the photo trusts measured keypoints over the network's own projection [ours]."""
+MOVED = 0.03
+"""Mean distance [sides of the crop] between the detector's keypoints and those seen in the crop laid around them, from which
+on the crop is laid anew [ours]."""
 PIXEL_SIGMA = 0.02
 """Expected error of a keypoint in sides of the crop [ours]."""
 ImageSource = str | Path | Image.Image | np.ndarray
@@ -162,9 +166,18 @@ class Predictor:
             crop_around(points, mirrored=side == "left", upright=self.model.config.upright_crop)
             for points, side in zip(around, chosen, strict=True)
         ]
+        maps, points = self._look(photo, crops)
+        if own is None and self.model.config.upright_crop:
+            crops, maps, points = self._settled(photo, found, crops, maps, points)
         every = [look for crop in crops for look in looks_around(crop, self.looks)]
-        repeated = None if own is None else own.repeat(self.looks, axis=0)
-        prediction, points = self._predict(photo, every, repeated, steps)
+        if self.looks > 1:
+            maps, points = self._look(photo, every)
+        if own is not None:
+            unknown = np.full(21, np.nan)  # depth
+            given = own.repeat(self.looks, axis=0)
+            in_crop = [np.c_[crop.to_crop(k[:, :2]), k[:, 2], unknown] for crop, k in zip(every, given, strict=True)]
+            points = torch.tensor(np.stack(in_crop), dtype=torch.float32, device=self.device)
+        prediction = self._predict(photo, every, maps, points, steps)
         if self.looks > 1:
             prediction, points = merged(prediction, points, every, self.looks)
         if self.refine:
@@ -184,25 +197,40 @@ class Predictor:
             for k, (hand, side, crop) in enumerate(zip(found, chosen, crops, strict=True))
         ]
 
+    def _views(self, photo: Photo, crops: list[Crop], size: int) -> torch.Tensor:
+        """(n, 3, size, size) RGB in [0, 1]."""
+        views = torch.from_numpy(np.stack([crop.extract(photo.pixels, size) for crop in crops])).to(self.device)
+        return views.permute(0, 3, 1, 2).float() / 255
+
     @torch.inference_mode()
-    def _predict(self, photo: Photo, crops: list[Crop], own: np.ndarray | None, steps: int) -> tuple[Prediction, torch.Tensor]:
-        """The network's answer and the keypoints it was given (crop coordinates, confidence, depth)."""
-        views = torch.from_numpy(np.stack([crop.extract(photo.pixels, INPUT_PX) for crop in crops])).to(self.device)
-        image = views.permute(0, 3, 1, 2).float() / 255
-        maps, pooled = self.landmarks.trunk(image)
-        if own is None:
-            points = self.landmarks.read(pooled).keypoints
-        else:
-            unknown = np.full(21, np.nan)  # depth
-            in_crop = [np.c_[crop.to_crop(k[:, :2]), k[:, 2], unknown] for crop, k in zip(crops, own, strict=True)]
-            points = torch.tensor(np.stack(in_crop), dtype=torch.float32, device=self.device)
-        # The image encoder starts from the landmark network's own trunk: its maps serve both.
-        seen = {1: maps[32], 2: maps[16], 4: maps[8]} if self.model.reads_maps else image
-        size = self.model.encoder.backbone.input_px
-        if size != INPUT_PX:
-            larger = np.stack([crop.extract(photo.pixels, size) for crop in crops])
-            seen = torch.from_numpy(larger).to(self.device).permute(0, 3, 1, 2).float() / 255
-        return self.model.reconstruct(seen, points, self.hand_model, steps=steps), points
+    def _look(self, photo: Photo, crops: list[Crop]) -> tuple[Maps, torch.Tensor]:
+        """The landmark network's maps by scale, and its keypoints (crop coordinates, confidence, depth)."""
+        maps, pooled = self.landmarks.trunk(self._views(photo, crops, INPUT_PX))
+        return by_scale(maps), self.landmarks.read(pooled).keypoints
+
+    def _settled(
+        self, photo: Photo, found: list[DetectedHand], crops: list[Crop], maps: Maps, points: torch.Tensor
+    ) -> tuple[list[Crop], Maps, torch.Tensor]:
+        """Crops laid anew, and looked at again, where they show the hand elsewhere than the detector said."""
+        seen = [crop.to_photo(p) for crop, p in zip(crops, points[..., :2].cpu().numpy(), strict=True)]
+        apart = [np.linalg.norm(s - f.keypoints[:, :2], axis=1).mean() for s, f in zip(seen, found, strict=True)]
+        moved = [k for k, crop in enumerate(crops) if apart[k] > MOVED * crop.side]
+        if not moved:
+            return crops, maps, points
+        crops = list(crops)
+        for k in moved:
+            crops[k] = crop_around(seen[k], mirrored=crops[k].mirrored)
+        new_maps, new_points = self._look(photo, [crops[k] for k in moved])
+        index = torch.tensor(moved, device=points.device)
+        maps = {scale: x.index_copy(0, index, new_maps[scale]) for scale, x in maps.items()}
+        return crops, maps, points.index_copy(0, index, new_points)
+
+    @torch.inference_mode()
+    def _predict(self, photo: Photo, crops: list[Crop], maps: Maps, points: torch.Tensor, steps: int) -> Prediction:
+        """The network's answer. Its image encoder starts from the landmark network's own trunk: the maps serve both."""
+        backbone = self.model.encoder.backbone
+        seen = maps if self.model.reads_maps else self._views(photo, crops, backbone.input_px)
+        return self.model.reconstruct(seen, points, self.hand_model, steps=steps)
 
     @torch.inference_mode()
     def _place(

@@ -46,20 +46,21 @@ SMALL_MAP = 14
 
 
 def depthwise_by_matmul(
-    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "C 1 k k"], bias: Tensor, stride: int, margins: tuple[int, int]
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "C 1 k k"], bias: Tensor | None, stride: int, margins: tuple[int, int]
 ) -> Float[Tensor, "B C h w"]:
     """A depthwise convolution as one dense (H W) x (h w) matrix per channel.
 
     Far more arithmetic, but a CPU's backward pass of the convolution proper is several times slower on small maps
     (benchmarks/training_step.py).
     """
-    batch, channels, height, width = x.shape
+    channels, height, width = x.shape[1:]
     kernel = weight.shape[-1]
     out_h, out_w = ((n + sum(margins) - kernel) // stride + 1 for n in (height, width))
     spread = _placements(kernel, stride, margins[0], height, width, out_h, out_w).to(weight)
     matrix = (weight.flatten(1) @ spread.flatten(1)).view(channels, height * width, out_h * out_w)
     y = x.flatten(2).permute(1, 0, 2) @ matrix  # (C, B, h w)
-    return (y.permute(1, 0, 2) + bias[:, None]).unflatten(2, (out_h, out_w))
+    y = y.permute(1, 0, 2).unflatten(2, (out_h, out_w))
+    return y if bias is None else y + bias[:, None, None]
 
 
 @cache
@@ -84,9 +85,9 @@ class SameConv(nn.Conv2d):
         self.before, self.after = total // 2, total - total // 2
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
-        if self.groups > 1 and x.device.type == "cpu" and x.shape[-1] <= SMALL_MAP and torch.is_grad_enabled():
-            if self.weight.requires_grad or x.requires_grad:
-                return depthwise_by_matmul(x, self.weight, self.bias, self.stride[0], (self.before, self.after))
+        learning = torch.is_grad_enabled() and self.weight.requires_grad
+        if learning and self.groups > 1 and x.device.type == "cpu" and x.shape[-1] <= SMALL_MAP:
+            return depthwise_by_matmul(x, self.weight, self.bias, self.stride[0], (self.before, self.after))
         if self.after == 0:
             return super().forward(x)
         if self.before == self.after:

@@ -9,7 +9,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import relu6
 
-from maskhand.detection.landmark_network import POOLED_CHANNELS, TRUNK_CHANNELS, LandmarkTrunk, run_blocks, shared_landmark_network
+from maskhand.detection.landmark_network import (
+    POOLED_CHANNELS,
+    TRUNK_CHANNELS,
+    LandmarkTrunk,
+    run_blocks,
+    shared_landmark_network,
+)
 from maskhand.errors import ConfigError
 from maskhand.model.config import EncoderConfig
 
@@ -59,7 +65,7 @@ class HandBackbone(nn.Module):
 
     def forward(self, image: Float[Tensor, "B 3 224 224"]) -> Maps:
         maps, _ = self.trunk(image)
-        return self.finish(_by_scale(maps))
+        return self.finish(by_scale(maps))
 
     def finish(self, maps: Maps) -> Maps:
         """What follows the frozen maps: the blocks they lack, or those that are our own, and the last two layers.
@@ -69,17 +75,18 @@ class HandBackbone(nn.Module):
         trunk, own = self.trunk, self.own
         if own is None:
             if 1 not in maps:
-                maps = maps | _by_scale(run_blocks(trunk.blocks[CACHED_BLOCK:], maps[4], CACHED_STRIDE))
+                maps = maps | by_scale(run_blocks(trunk.blocks[CACHED_BLOCK:], maps[4], CACHED_STRIDE))
             return {**maps, 1: relu6(trunk.head_depthwise(relu6(trunk.head(maps[1]))))}
         if self.first_own > CACHED_BLOCK and 2 not in maps:
-            maps = maps | _by_scale(run_blocks(trunk.blocks[CACHED_BLOCK : self.first_own], maps[4], CACHED_STRIDE))
+            maps = maps | by_scale(run_blocks(trunk.blocks[CACHED_BLOCK : self.first_own], maps[4], CACHED_STRIDE))
         start = 2 if self.first_own > CACHED_BLOCK else 4
         blocks = (own[str(k)] for k in range(self.first_own, len(trunk.blocks)))
-        maps = maps | _by_scale(run_blocks(blocks, maps[start], 32 // start))
+        maps = maps | by_scale(run_blocks(blocks, maps[start], 32 // start))
         return {**maps, 1: relu6(own["head_depthwise"](relu6(own["head"](maps[1]))))}
 
 
-def _by_scale(maps: dict[int, Tensor]) -> Maps:
+def by_scale(maps: dict[int, Tensor]) -> Maps:
+    """Maps of the trunk, which come by stride."""
     return {32 // stride: x for stride, x in maps.items()}
 
 
