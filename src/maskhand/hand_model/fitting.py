@@ -23,6 +23,10 @@ OUTLIER = 2.0
 """Distance, in expected errors, from which on a keypoint's pull stops growing."""
 DEPTH_SIGMA = 0.15
 """How far off a keypoint's guessed depth is expected to be, crop from -1 to 1 [ours]."""
+SPREAD, LOOSEST = 0.008, 20.0
+"""Spread of a keypoint [m] at which its joint is held as tightly as expected, and the most it is held tighter or looser [ours]."""
+_JOINT_KEYPOINT = [KEYPOINT_TO_MODEL.index(joint) for joint in range(16)]
+_FIRST_MOVED = [9] + [keypoint + 1 for keypoint in _JOINT_KEYPOINT[1:]]  # the wrist: by the middle finger's knuckle
 # How far off the prediction is expected to be [rad]: about the flexion axis, sideways, about the bone.
 _WRIST = (0.25, 0.25, 0.25)
 _MCP, _PIP, _DIP = (0.35, 0.12, 0.06), (0.35, 0.03, 0.03), (0.25, 0.03, 0.03)
@@ -68,6 +72,7 @@ def fit_keypoints(
     focal: float,
     depth: Float[Tensor, "B 21"] | None = None,
     offsets: Float[Tensor, "21 3"] | None = None,
+    spread: Float[Tensor, "B 21"] | None = None,
     sigma: float = 0.03,
     depth_sigma: float = DEPTH_SIGMA,
     rounds: int = ROUNDS,
@@ -82,20 +87,24 @@ def fit_keypoints(
         focal: focal length in sides of the crop.
         depth: how far behind the wrist each keypoint is thought to lie, in the target's unit (NaN: no idea).
         offsets: where the target's points lie about our keypoints, in the axes of the joint that carries each [m].
+        spread: how unsure the prediction is of each keypoint [m]: a joint is held more loosely the more unsure the keypoint is
+            that it moves first. None: all joints as expected.
         sigma: how far off a trusted keypoint is expected to be, in the target's unit.
         depth_sigma: the same for the depth.
         rounds: Gauss-Newton steps.
 
     """
-    precision = turn_precision(model).to(pose)  # (16, 3, 3)
+    precision = turn_precision(model).to(pose).expand(len(pose), 16, 3, 3)
+    if spread is not None:
+        unsure = spread[:, _FIRST_MOVED].clamp(SPREAD / LOOSEST, SPREAD * LOOSEST)
+        precision = precision * (SPREAD / unsure)[..., None, None]
     moves = _moves().to(pose)
     guessed = target.new_full(trust.shape, torch.nan) if depth is None else depth
     measured = torch.cat([target, guessed.nan_to_num()[..., None]], -1)  # (B, 21, 3)
     by_depth = trust * guessed.isfinite() / depth_sigma
     certainty = torch.stack([trust / sigma, trust / sigma, by_depth], -1)
     total = pose.new_zeros(len(pose), 16, 3)
-    prior = torch.block_diag(*precision, 1e-4 * torch.eye(3).to(pose))
-    joint_keypoint = [KEYPOINT_TO_MODEL.index(j) for j in range(16)]
+    prior = torch.stack([torch.block_diag(*rows, 1e-4 * torch.eye(3).to(pose)) for rows in precision])
     for _ in range(rounds):
         own = model.keypoints(pose, shape)  # (B, 21, 3), wrist at the origin
         rotation = global_rotations(pose)  # (B, 16, 3, 3)
@@ -107,7 +116,7 @@ def fit_keypoints(
         robust = (OUTLIER / residual.norm(dim=-1, keepdim=True).clamp(min=OUTLIER)).sqrt()
         weight, residual = certainty * robust, residual * robust
         by_point = 2 * focal * projection_gradient(points + translation[:, None])  # (B, 21, 2, 3)
-        lever = points[:, :, None] - own[:, None, joint_keypoint]  # (B, 21, 16, 3)
+        lever = points[:, :, None] - own[:, None, _JOINT_KEYPOINT]  # (B, 21, 16, 3)
         by_turn = -skew_matrix(lever) @ rotation[:, None] * moves[..., None, None]  # d point / d (turn in the joint's axes)
         onward = torch.zeros_like(by_point[:, :, :1])
         onward[..., 2] = scale

@@ -47,6 +47,7 @@ def refined(hand_model: HandModel, prediction: Prediction, points: torch.Tensor,
         points[..., 2] * agreement[:, None],
         depth=points[..., 3],
         offsets=landmark_offsets(points) if landmarks else None,
+        spread=prediction.spread,
         focal=CROP_FOCAL,
     )
     return replace(prediction, pose=pose, weak_camera=weak_from_translation(translation))
