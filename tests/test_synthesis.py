@@ -8,9 +8,10 @@ from maskhand.errors import InputError
 from maskhand.evaluation.synthetic import TEST_SEED
 from maskhand.geometry.rotations import axis_angle_from_matrix
 from maskhand.hand_model.axes import JointAxes
+from maskhand.hand_model.contact import penetrates
 from maskhand.rendering.rasteriser import rasterise, vertex_normals
 from maskhand.synthesis.backgrounds import background, folder_photos
-from maskhand.synthesis.pose_prior import PosePrior, penetrates, pose_from_angles, segment_distance
+from maskhand.synthesis.pose_prior import PosePrior, pose_from_angles
 from maskhand.synthesis.scenes import CHUNK, SceneConfig, SceneGenerator
 
 
@@ -58,19 +59,6 @@ def test_pose_batches_depend_on_seed_and_number_alone(hand_model) -> None:
     first, second = next(stream), next(stream)
     torch.testing.assert_close(next(prior.batches(4, seed=1, start=1)), second)
     assert not torch.equal(first, next(prior.batches(4, seed=2)))
-
-
-@pytest.mark.parametrize(
-    ("p1", "q1", "p2", "q2", "expected"),
-    [
-        ((0, 0, 0), (1, 0, 0), (0, 2, 0), (1, 2, 0), 2.0),
-        ((0, 0, 0), (1, 0, 0), (0.5, -1, 1), (0.5, 1, 1), 1.0),
-        ((0, 0, 0), (1, 0, 0), (3, 0, 0), (4, 0, 0), 2.0),
-    ],
-)
-def test_distance_between_segments(p1, q1, p2, q2, expected) -> None:
-    points = [torch.tensor([p], dtype=torch.float32) for p in (p1, q1, p2, q2)]
-    assert segment_distance(*points).item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_rasteriser_draws_the_nearer_triangle_and_interpolates() -> None:

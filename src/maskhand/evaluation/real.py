@@ -21,9 +21,9 @@ from maskhand.data.photos import SourcePhoto, development_photos, read_rgb, teac
 from maskhand.detection.finder import HandFinder
 from maskhand.errors import ConfigError, InputError
 from maskhand.evaluation.stereo import stereo_errors
+from maskhand.hand_model.contact import penetrates
 from maskhand.predictor import Predictor
 from maskhand.records import DetectedHand, Hand
-from maskhand.synthesis.pose_prior import penetrates
 
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 FRAMES = 150

@@ -1,7 +1,8 @@
 """Nudging a predicted pose towards measured keypoints, held near the prediction by what joints can do.
 
 Damped Gauss-Newton on small turns of the 16 joints and the translation: each joint may bend freely about its flexion axis and
-hardly about the others, so that the fit stays a hand. A few milliseconds; this project's own addition, not the paper's.
+hardly about the others, and bones that cut each other push apart, so that the fit stays a hand. A few milliseconds; this
+project's own addition, not the paper's.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from maskhand.geometry.camera import project_in_crop, projection_gradient
 from maskhand.geometry.rotations import matrix_from_axis_angle, skew_matrix
 from maskhand.hand_model.axes import JointAxes
+from maskhand.hand_model.contact import overlaps
 from maskhand.hand_model.landmarks import carried
 from maskhand.hand_model.layer import HandModel, global_rotations
 from maskhand.hand_model.skeleton import KEYPOINT_CARRIERS, KEYPOINT_TO_MODEL, MODEL_PARENTS
@@ -23,8 +25,10 @@ OUTLIER = 2.0
 """Distance, in expected errors, from which on a keypoint's pull stops growing."""
 DEPTH_SIGMA = 0.15
 """How far off a keypoint's guessed depth is expected to be, crop from -1 to 1 [ours]."""
+CUT_SIGMA_M, CUT_MARGIN_M = 0.002, 0.001
+"""How deep bones are expected to cut each other, beyond what flesh absorbs, and from how far apart on they push [ours]."""
 SPREAD, LOOSEST = 0.008, 20.0
-"""Spread of a keypoint [m] at which its joint is held as tightly as expected, and the most it is held tighter or looser [ours]."""
+"""Spread of a keypoint [m] at which its joint is held as tightly as expected; the most it is held tighter or looser [ours]."""
 _JOINT_KEYPOINT = [KEYPOINT_TO_MODEL.index(joint) for joint in range(16)]
 _FIRST_MOVED = [9] + [keypoint + 1 for keypoint in _JOINT_KEYPOINT[1:]]  # the wrist: by the middle finger's knuckle
 # How far off the prediction is expected to be [rad]: about the flexion axis, sideways, about the bone.
@@ -59,6 +63,17 @@ def turn_precision(model: HandModel) -> Float[Tensor, "16 3 3"]:
         frame = np.stack([flexion, np.cross(bone, flexion), bone])
         precision.append(frame.T @ np.diag(1 / np.square(sigmas)) @ frame)
     return torch.as_tensor(np.stack(precision), dtype=torch.float32)
+
+
+def _by_turn(
+    points: Float[Tensor, "B 21 3"],
+    own: Float[Tensor, "B 21 3"],
+    rotation: Float[Tensor, "B 16 3 3"],
+    moves: Float[Tensor, "21 16"],
+) -> Float[Tensor, "B 21 16 3 3"]:
+    """How points that go with the keypoints move with each joint's turn in its own axes."""
+    lever = points[:, :, None] - own[:, None, _JOINT_KEYPOINT]  # (B, 21, 16, 3)
+    return -skew_matrix(lever) @ rotation[:, None] * moves[..., None, None]
 
 
 def fit_keypoints(
@@ -116,16 +131,23 @@ def fit_keypoints(
         robust = (OUTLIER / residual.norm(dim=-1, keepdim=True).clamp(min=OUTLIER)).sqrt()
         weight, residual = certainty * robust, residual * robust
         by_point = 2 * focal * projection_gradient(points + translation[:, None])  # (B, 21, 2, 3)
-        lever = points[:, :, None] - own[:, None, _JOINT_KEYPOINT]  # (B, 21, 16, 3)
-        by_turn = -skew_matrix(lever) @ rotation[:, None] * moves[..., None, None]  # d point / d (turn in the joint's axes)
+        by_turn = _by_turn(points, own, rotation, moves)
         onward = torch.zeros_like(by_point[:, :, :1])
         onward[..., 2] = scale
         by_place = torch.cat([by_point, onward], -2)  # (B, 21, 3, 3): what moving a point changes
         turns = (by_place[:, :, None] @ by_turn).transpose(2, 3).flatten(3)  # (B, 21, 3, 48)
         by_shift = torch.cat([by_point, torch.zeros_like(onward)], -2)  # the depth is about the wrist: moving all changes nothing
         jacobian = (torch.cat([turns, by_shift], -1) * weight[..., None]).flatten(1, 2)  # (B, 63, 51)
+        residual = residual.flatten(1)
+        overlap, by_keypoint = overlaps(own)
+        if bool((overlap > -CUT_MARGIN_M).any()):
+            cuts = (overlap + CUT_MARGIN_M).clamp(min=0) / CUT_SIGMA_M
+            parting = by_keypoint.flatten(2) @ _by_turn(own, own, rotation, moves).transpose(2, 3).flatten(3).flatten(1, 2)
+            parting = parting * (cuts > 0)[..., None] / CUT_SIGMA_M  # (B, P, 48)
+            jacobian = torch.cat([jacobian, nn.functional.pad(parting, (0, 3))], 1)
+            residual = torch.cat([residual, cuts], 1)
         pull = torch.cat([(precision @ total[..., None])[..., 0].flatten(1), torch.zeros_like(translation)], 1)
-        gradient = (jacobian.mT @ residual.flatten(1)[..., None])[..., 0] + pull
+        gradient = (jacobian.mT @ residual[..., None])[..., 0] + pull
         step = torch.linalg.solve(jacobian.mT @ jacobian + prior, gradient)
         turn = -step[:, :48].unflatten(1, (16, 3)).clamp(-0.5, 0.5)
         pose = pose @ matrix_from_axis_angle(turn)

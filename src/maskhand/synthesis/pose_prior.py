@@ -16,6 +16,7 @@ from torch import Tensor
 
 from maskhand.geometry.rotations import matrix_from_axis_angle, random_rotations
 from maskhand.hand_model.axes import JointAxes
+from maskhand.hand_model.contact import penetrates
 from maskhand.hand_model.layer import HandModel
 
 FINGERS = ("index", "middle", "little", "ring")  # the model's order; the thumb comes last
@@ -130,42 +131,6 @@ def pose_from_angles(angles: Float[Tensor, "B 21"], axes: JointAxes) -> Float[Te
     joints.append(turn(up, -sweep) @ turn(palmar_axis, palmar) @ turn(bone, twist))
     joints += [turn(flexion[12], mcp), turn(flexion[12], ip)]
     return torch.stack(joints, 1)
-
-
-# Capsules of the 15 finger bones: keypoint at either end, radius by the place in the finger [m].
-_BONES = np.array([(1 + 4 * f + k, 2 + 4 * f + k) for f in range(5) for k in range(3)])
-_RADII = np.tile((0.0085, 0.0078, 0.0070), 5)
-_PAIRS = np.array([(a, b) for a in range(15) for b in range(a + 1, 15) if a // 3 != b // 3 and not (a == 0 and b % 3 == 0)])
-_METACARPALS = np.array([(0, 5), (0, 9), (0, 13), (0, 17)])
-_PALM_PAIRS = np.array([(a, m) for a in range(15) if a % 3 == 2 or (a == 1) for m in range(4)])
-_ALLOWED_M = np.where(_PAIRS[:, 0] < 3, 0.009, 0.0065)
-"""Overlap that flesh absorbs, per pair; recorded poses fitted with this hand overlap more where the thumb touches."""
-_PALM_RADIUS_M, _PALM_ALLOWED_M = 0.008, 0.0085
-
-
-def penetrates(keypoints: Float[Tensor, "B 21 3"]) -> Tensor:
-    """Whether bones of different fingers, or a fingertip and the palm, overlap by more than flesh allows. (B,) bool"""
-    start, end = keypoints[:, _BONES[:, 0]], keypoints[:, _BONES[:, 1]]
-    radii = torch.as_tensor(_RADII, dtype=keypoints.dtype)
-    a, b = _PAIRS.T
-    gap = segment_distance(start[:, a], end[:, a], start[:, b], end[:, b])
-    crossing = (gap < radii[a] + radii[b] - torch.as_tensor(_ALLOWED_M, dtype=gap.dtype)).any(1)
-    finger, palm = _PALM_PAIRS.T
-    palm_start = keypoints[:, _METACARPALS[palm, 0]] * 0.7 + keypoints[:, _METACARPALS[palm, 1]] * 0.3
-    palm_end = keypoints[:, _METACARPALS[palm, 0]] * 0.15 + keypoints[:, _METACARPALS[palm, 1]] * 0.85
-    gap = segment_distance(start[:, finger], end[:, finger], palm_start, palm_end)
-    return crossing | (gap < radii[finger] + _PALM_RADIUS_M - _PALM_ALLOWED_M).any(1)
-
-
-def segment_distance(p1: Tensor, q1: Tensor, p2: Tensor, q2: Tensor) -> Tensor:
-    """Distance between segments p1-q1 and p2-q2 (Ericson, Real-Time Collision Detection, 5.1.9). (..., 3) -> (...)"""
-    d1, d2, r = q1 - p1, q2 - p2, p1 - p2
-    a, e, f = (d1 * d1).sum(-1), (d2 * d2).sum(-1), (d2 * r).sum(-1)
-    b, c = (d1 * d2).sum(-1), (d1 * r).sum(-1)
-    s = ((b * f - c * e) / (a * e - b * b).clamp(min=1e-12)).clamp(0, 1)
-    t = ((b * s + f) / e.clamp(min=1e-12)).clamp(0, 1)
-    s = ((b * t - c) / a.clamp(min=1e-12)).clamp(0, 1)
-    return (p1 + d1 * s[..., None] - p2 - d2 * t[..., None]).norm(dim=-1)
 
 
 class PosePrior:
