@@ -40,6 +40,23 @@ def tokenizer(
 
 
 @app.command()
+def prior(
+    poses: Annotated[Path, typer.Argument(help="npz with recorded hands: positions_mm (N, 25, 3) in WebXR's order.")],
+    drawn: Annotated[int, typer.Option(min=100, help="Poses drawn from the prior.")] = 20_000,
+    json_: Json = False,
+) -> None:
+    """How far recorded poses are from the nearest drawn one, beside held-out poses of the prior itself."""
+    from maskhand.evaluation.prior import prior_coverage
+    from maskhand.evaluation.tokenizer import recorded_poses
+    from maskhand.hand_model.free_hand import free_hand_data
+    from maskhand.hand_model.layer import HandModel
+
+    hand_model = HandModel(free_hand_data())
+    result = prior_coverage(hand_model, recorded_poses(poses, hand_model), drawn=drawn)
+    show("the pose prior beside recorded poses (our hand)", result, json_)
+
+
+@app.command()
 def synthetic(
     count: Annotated[int, typer.Option(min=1, help="Test images; they are drawn on the spot, always the same.")] = 5000,
     steps: Steps = 5,

@@ -43,7 +43,9 @@ class CodeGeometry:
 
     @classmethod
     def of(cls, codes: Float[Tensor, "K C"]) -> CodeGeometry:
-        return cls(codes, 0.5 * codes.square().sum(1), codes.var(0).sum())
+        half_squares = 0.5 * codes.square().sum(1)
+        spread = 2 * half_squares.mean() - codes.mean(0).square().sum()
+        return cls(codes, half_squares, spread)
 
 
 class CodeHead(nn.Module):
