@@ -32,12 +32,13 @@ def shards(tmp_path_factory) -> Path:
     """16 synthetic crops, and 6 of them again as photos without labels."""
     root = tmp_path_factory.mktemp("cache")
     cache_synthetic(root / "synthetic", seed=11, shard=0, rows=16, config=SceneConfig())
+    cache_synthetic(root / "validation", seed=12, shard=0, rows=4, config=SceneConfig(), images=True)
     rows = CachedSamples(complete_shards(root / "synthetic")).rows(np.arange(6))
     pairs = [
         (np.full((224, 224, 3), 40 * k, np.uint8), photo_truth(rows["keypoints_2d"][k].numpy(), rows["keypoints_3d"][k].numpy()))
         for k in range(6)
     ]
-    write_shard(root / "photos" / "all", pairs, TrunkReader(), {"source": "test"})
+    write_shard(root / "photos" / "all", pairs, TrunkReader(), {"source": "test"}, images=True)
     return root
 
 
@@ -97,14 +98,14 @@ def test_a_model_run_evaluates_keeps_the_best_and_logs(tmp_path, hand_model, sha
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
 
 
-def test_live_images_train_a_whole_backbone_and_resume_exactly(tmp_path, hand_model) -> None:
+def test_live_images_and_photos_train_a_whole_backbone_and_resume_exactly(tmp_path, hand_model, shards) -> None:
     torch.manual_seed(3)
     tokenizer = VqMano(TOKENIZER).eval()
 
     def run(folder: Path, stop: int | None = None) -> None:
         settings = ModelTraining(
             train=train_config(steps=2, batch_size=4),
-            data=DataConfig(synthetic="live", workers=0),
+            data=DataConfig(synthetic="live", photos=str(shards / "photos"), evaluation=str(shards / "validation"), workers=0),
             model=ModelConfig(width=16, heads=2, synthesizer_layers=1, encoder=EncoderConfig(learns="all")),
         )
         torch.manual_seed(7)
@@ -121,12 +122,13 @@ def test_live_images_train_a_whole_backbone_and_resume_exactly(tmp_path, hand_mo
 
 @pytest.mark.parametrize(
     ("data", "learns", "message"),
-    [({"synthetic": "live", "photos": "x"}, "nothing", "cannot be mixed"), ({"synthetic": "x"}, "all", "needs images")],
+    [({"synthetic": "live", "photos": "synthetic"}, "all", "keep no crops"), ({"synthetic": "x"}, "all", "needs images")],
 )
-def test_data_that_does_not_go_with_the_backbone_is_refused(hand_model, data, learns, message) -> None:
+def test_data_that_does_not_go_with_the_backbone_is_refused(hand_model, shards, monkeypatch, data, learns, message) -> None:
+    monkeypatch.chdir(shards)
     model = ModelConfig(width=16, heads=2, encoder=EncoderConfig(learns=learns))
     settings = ModelTraining(train=train_config(), data=DataConfig(**data), model=model)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises((ConfigError, InputError), match=message):
         ModelStage(settings, VqMano(TOKENIZER).eval(), hand_model)
 
 
@@ -145,6 +147,14 @@ def test_shards_hold_what_the_network_sees_and_are_written_once(shards) -> None:
     assert rows["pose"].shape == (2, 16, 3, 3) and bool(rows["labelled"].all())
     assert cache_synthetic(shards / "synthetic", seed=11, shard=0, rows=16, config=SceneConfig()) == 0
     assert not CachedSamples(complete_shards(shards / "photos")).small["labelled"].any()
+
+
+def test_kept_crops_come_back_as_they_were(shards) -> None:
+    photos = CachedSamples(complete_shards(shards / "photos"))
+    rows = photos.images(np.array([4, 1]))
+    assert rows["image"].shape == (2, 224, 224, 3)
+    assert [round(float(image.float().mean())) for image in rows["image"]] == [160, 40]
+    torch.testing.assert_close(rows["keypoints_2d"], photos.rows(np.array([4, 1]))["keypoints_2d"])
 
 
 def test_a_shard_that_fails_leaves_nothing_behind(tmp_path) -> None:

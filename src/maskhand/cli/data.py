@@ -108,6 +108,7 @@ def synthetic(
     backgrounds: Annotated[str | None, typer.Option(help="Folder of photographs to use as backgrounds.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     half: Annotated[bool, typer.Option("--half", help="Run the trunk in bfloat16: faster, slightly rougher features.")] = False,
+    images: Annotated[bool, typer.Option("--images", help="Keep the images too, to measure a trunk that learns whole.")] = False,
 ) -> None:
     """Features of synthetic images, with their truth."""
     from maskhand.data.feature_cache import cache_shards
@@ -120,7 +121,7 @@ def synthetic(
     if seed == TEST_SEED:
         raise InputError(f"seed {seed} is the synthetic test's; train on another")
     config = replace(TRAINING_SCENES, backgrounds=backgrounds)
-    cache_shards(out, seed=seed, shards=range(shards), rows=rows, config=config, workers=workers, half=half)
+    cache_shards(out, seed=seed, shards=range(shards), rows=rows, config=config, workers=workers, half=half, images=images)
     typer.echo(f"{shards} shards of {rows} images -> {out}")
 
 
@@ -133,6 +134,7 @@ def photos(
     ] = False,
     crops: Annotated[int, typer.Option(min=1, help="Shaken crops per photo.")] = 3,
     seed: Annotated[int, typer.Option(help="How the crops are shaken.")] = 5,
+    images: Annotated[bool, typer.Option("--images", help="Keep the crops too, to train with data.synthetic=live.")] = False,
     teacher: Annotated[
         str | None, typer.Option(help="Weights that teach in 3D in the landmark network's place: a file, `default`, or `large`.")
     ] = None,
@@ -149,5 +151,5 @@ def photos(
     predictor = load(teacher) if teacher else None
     own = (lambda image, hand: predictor.from_detected(image, [hand])[0].details["landmarks"]) if predictor else None
     samples = photo_samples(chosen, crops=crops, seed=seed, own=own)
-    rows = write_shard(out, samples, TrunkReader(), {"source": "photos", "seed": seed, "teacher": teacher})
+    rows = write_shard(out, samples, TrunkReader(), {"source": "photos", "seed": seed, "teacher": teacher}, images=images)
     typer.echo(f"{rows} crops -> {out}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from maskhand.data.feature_cache import TRUTH, open_shard
+from maskhand.errors import InputError
 
 
 class CachedSamples:
@@ -24,6 +26,29 @@ class CachedSamples:
 
     def __len__(self) -> int:
         return int(self.starts[-1])
+
+    def images(self, index: np.ndarray) -> dict[str, Tensor]:
+        """The rows of a batch with their crops, (n, S, S, 3) uint8 RGB, in the maps' place.
+
+        Raises:
+            InputError: the shards keep no crops.
+
+        """
+        owner = np.searchsorted(self.starts, index, side="right") - 1
+        crops = []
+        for o, i in zip(owner, index - self.starts[owner], strict=True):
+            if "jpeg" not in self.shards[o]:
+                raise InputError("these shards keep no crops; write them again with `maskhand data cache ... --images`")
+            end = self.shards[o]["jpeg_end"]
+            jpeg = self.shards[o]["jpeg"][(end[i - 1] if i else 0) : end[i]]
+            crop = cv2.imdecode(np.asarray(jpeg), cv2.IMREAD_COLOR)
+            if crop is None:
+                raise InputError(f"crop {i} of shard {o} is damaged; write the shard again with `maskhand data cache`")
+            crops.append(crop[:, :, ::-1])
+        return {
+            **{key: torch.from_numpy(values[index]) for key, values in self.small.items()},
+            "image": torch.from_numpy(np.stack(crops)),
+        }
 
     def rows(self, index: np.ndarray) -> dict[str, Tensor]:
         """The rows of a batch, as tensors; the map in float32."""

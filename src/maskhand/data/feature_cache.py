@@ -7,6 +7,7 @@ A shard is a folder of .npy arrays, one row per crop (a right hand, upright), N 
     world (N, 21, 3) f32                                     network's own 3D [m], wrist at the origin
     pose (N, 16, 3, 3), shape (N, 10), keypoints_3d (N, 21, 3), keypoints_2d (N, 21, 2), visible (N, 21)
     labelled (N,) bool                                       False: a photo, whose keypoints_2d and _3d are a teacher's
+    jpeg (bytes,) u8, jpeg_end (N,) i64                      if asked for: the crops themselves, for a trunk that learns whole
 
 meta.json says what made it. A shard is complete once meta.json exists; a run that was stopped goes on with the missing ones.
 """
@@ -27,6 +28,7 @@ import torch
 from maskhand.detection.landmark_network import LandmarkNetwork, shared_landmark_network
 from maskhand.errors import InputError
 
+JPEG_QUALITY = 92
 TRUTH = {
     "pose": (16, 3, 3),
     "shape": (10,),
@@ -62,7 +64,12 @@ class TrunkReader:
 
 
 def write_shard(
-    folder: str | Path, samples: Iterable[tuple[np.ndarray, dict[str, Any]]], reader: TrunkReader, meta: dict[str, Any]
+    folder: str | Path,
+    samples: Iterable[tuple[np.ndarray, dict[str, Any]]],
+    reader: TrunkReader,
+    meta: dict[str, Any],
+    *,
+    images: bool = False,
 ) -> int:
     """Write one shard from (crop, truth) pairs; nothing is left behind if it fails. Returns the number of rows."""
     folder = Path(folder)
@@ -81,10 +88,13 @@ def write_shard(
             waiting.clear()
 
     truths: list[dict[str, Any]] = []
+    jpegs: list[np.ndarray] = []
     try:
         for image, truth in samples:
             waiting.append(image)
             truths.append(truth)
+            if images:
+                jpegs.append(cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].ravel())
             if len(waiting) == reader.batch:
                 flush()
         flush()
@@ -95,6 +105,9 @@ def write_shard(
         for key in TRUTH:
             kind = bool if key in ("visible", "labelled") else np.float32
             np.save(partial / f"{key}.npy", np.stack([np.asarray(t[key], kind) for t in truths]))
+        if images:
+            np.save(partial / "jpeg.npy", np.concatenate(jpegs))
+            np.save(partial / "jpeg_end.npy", np.cumsum([len(jpeg) for jpeg in jpegs]))
         (partial / "meta.json").write_text(json.dumps({**meta, "rows": len(truths)}))
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
@@ -140,7 +153,9 @@ def photo_truth(keypoints_2d: np.ndarray, keypoints_3d: np.ndarray) -> dict[str,
     }
 
 
-def cache_synthetic(root: str | Path, *, seed: int, shard: int, rows: int, config: Any, half: bool = False) -> int:
+def cache_synthetic(
+    root: str | Path, *, seed: int, shard: int, rows: int, config: Any, half: bool = False, images: bool = False
+) -> int:
     """Write shard number `shard` of a seed, unless it is there. Runs in a worker process of its own."""
     from maskhand.hand_model.free_hand import free_hand_data
     from maskhand.hand_model.layer import HandModel
@@ -154,11 +169,19 @@ def cache_synthetic(root: str | Path, *, seed: int, shard: int, rows: int, confi
     generator = SceneGenerator(HandModel(free_hand_data()), config, seed)
     samples = generator.samples(shard * rows, (shard + 1) * rows)
     meta = {"source": "synthetic", "seed": seed, "start": shard * rows, "hand_model": "maskhand-free", "half": half}
-    return write_shard(folder, synthetic_truths(samples), TrunkReader(half=half), meta)
+    return write_shard(folder, synthetic_truths(samples), TrunkReader(half=half), meta, images=images)
 
 
 def cache_shards(
-    root: str | Path, *, seed: int, shards: Iterable[int], rows: int, config: Any, workers: int, half: bool = False
+    root: str | Path,
+    *,
+    seed: int,
+    shards: Iterable[int],
+    rows: int,
+    config: Any,
+    workers: int,
+    half: bool = False,
+    images: bool = False,
 ) -> None:
     """Write the shards that are missing, in worker processes, with a progress bar."""
     from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -175,6 +198,7 @@ def cache_shards(
         ProcessPoolExecutor(max_workers=max(1, workers), mp_context=get_context("spawn")) as pool,
     ):
         task = bar.add_task("synthetic images", total=len(missing) * rows)
-        jobs = [pool.submit(cache_synthetic, str(root), seed=seed, shard=s, rows=rows, config=config, half=half) for s in missing]
+        settings = {"seed": seed, "rows": rows, "config": config, "half": half, "images": images}
+        jobs = [pool.submit(cache_synthetic, str(root), shard=s, **settings) for s in missing]
         for job in as_completed(jobs):
             bar.advance(task, job.result())

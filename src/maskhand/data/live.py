@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from maskhand.data.cached import CachedSamples, mixed_indices
 from maskhand.hand_model.layer import HandModel, HandModelData
 from maskhand.synthesis.scenes import CHUNK, SceneConfig, SceneGenerator
 
@@ -30,6 +31,15 @@ class LiveScenes(Dataset):
         samples = self.generator.chunk(index)
         batch = {key: torch.from_numpy(np.stack([getattr(s, key) for s in samples])) for key in (*TRUTH, "image")}
         return {**batch, "labelled": torch.ones(len(samples), dtype=torch.bool)}
+
+
+def with_photos(
+    live: Iterator[dict[str, Tensor]], photos: CachedSamples, count: int, seed: int, start: int
+) -> Iterator[dict[str, Tensor]]:
+    """Batches of live images, each followed by `count` photos in a fresh random order each epoch."""
+    for step, batch in enumerate(live, start):
+        rows = photos.images(mixed_indices([len(photos)], [1.0], count, seed, step)[0])
+        yield {key: torch.cat([values, rows[key]]) for key, values in batch.items()}
 
 
 def live_batches(

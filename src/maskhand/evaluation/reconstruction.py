@@ -34,8 +34,11 @@ def reconstruction_errors(
     count = min(limit or len(samples), len(samples))
     for first in range(0, count, batch):
         device = model.codes.device
-        rows = {k: v.to(device) for k, v in samples.rows(np.arange(first, min(first + batch, count))).items()}
-        answer = model.reconstruct({4: rows["map8"]}, rows["points"], hand_model, steps=steps)
+        index = np.arange(first, min(first + batch, count))
+        read = samples.rows if model.reads_maps else samples.images
+        rows = {k: v.to(device) for k, v in read(index).items()}
+        seen = {4: rows["map8"]} if model.reads_maps else rows["image"].permute(0, 3, 1, 2).float() / 255
+        answer = model.reconstruct(seen, rows["points"], hand_model, steps=steps)
         if refine:
             answer = refined(hand_model, answer, rows["points"])
         used[answer.tokens.unique().cpu()] = True

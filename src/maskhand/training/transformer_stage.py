@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -14,7 +15,7 @@ from maskhand.checkpoint import load_into, read_weights
 from maskhand.config import to_dict
 from maskhand.data.cached import CachedSamples, endless
 from maskhand.data.feature_cache import complete_shards
-from maskhand.data.live import live_batches
+from maskhand.data.live import live_batches, with_photos
 from maskhand.detection.landmark_network import INPUT_PX, shared_landmark_network
 from maskhand.errors import ConfigError
 from maskhand.evaluation.reconstruction import reconstruction_errors
@@ -190,8 +191,6 @@ class ModelStage(Stage):
         self.module = ModelObjective(config, model, hand_model)
         data = config.data
         self.live = data.synthetic == "live"
-        if self.live and data.photos:
-            raise ConfigError("data.photos are cached features; they cannot be mixed with live images: set data.photos=none")
         encoder = config.model.encoder
         if not self.live and (encoder.learns == "all" or encoder.backbone != "hand"):
             raise ConfigError(
@@ -202,13 +201,16 @@ class ModelStage(Stage):
                 "shards hold maps for the scales 1 and 2; for finer ones set model.encoder.laterals=false or data.synthetic=live"
             )
         self.held_out = CachedSamples(complete_shards(data.evaluation)) if data.evaluation else None
-        if self.live:
-            return
-        self.tables = [CachedSamples(complete_shards(data.synthetic), in_memory=data.in_memory)]
-        self.shares = [1.0]
-        if data.photos:
-            self.tables.append(CachedSamples(complete_shards(data.photos), in_memory=data.in_memory))
-            self.shares = [1 - data.photo_share, data.photo_share]
+        folders = [folder for folder in (None if self.live else data.synthetic, data.photos) if folder]
+        self.tables = [CachedSamples(complete_shards(folder), in_memory=data.in_memory) for folder in folders]
+        self.shares = [1 - data.photo_share, data.photo_share] if data.photos else [1.0]
+        if self.live and self.tables:
+            kept = self.tables[0].images(np.arange(1))["image"].shape[1]  # says so now if it keeps no crops
+            wanted = model.encoder.backbone.input_px
+            if kept != wanted:
+                raise ConfigError(f"data.photos keeps crops of {kept} px, the backbone reads {wanted}: set data.photos=none")
+        if self.held_out and not model.reads_maps:
+            self.held_out.images(np.arange(1))
 
     def batches(self, start: int) -> Iterator[dict[str, Tensor]]:
         train, data = self.config.train, self.config.data
@@ -217,12 +219,14 @@ class ModelStage(Stage):
         objective: ModelObjective = self.module  # type: ignore[assignment]
         size = objective.model.encoder.backbone.input_px
         scenes = replace(TRAINING_SCENES, size=size, backgrounds=data.backgrounds, upright=self.config.model.upright_crop)
-        return live_batches(
-            free_hand_data(), scenes, seed=train.seed + 1, batch=train.batch_size, start=start, workers=data.workers
+        photos = round(train.batch_size * data.photo_share) if data.photos else 0
+        made = live_batches(
+            free_hand_data(), scenes, seed=train.seed + 1, batch=train.batch_size - photos, start=start, workers=data.workers
         )
+        return with_photos(made, self.tables[0], photos, train.seed, start) if photos else made
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
-        if self.held_out is None or not module.model.reads_maps:  # type: ignore[union-attr]
+        if self.held_out is None:
             return {}
         return reconstruction_errors(module.model, self.hand_model, self.held_out, steps=3, limit=400)  # type: ignore[arg-type]
 
