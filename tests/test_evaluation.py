@@ -8,11 +8,14 @@ from maskhand.data.cached import CachedSamples
 from maskhand.data.feature_cache import cache_synthetic, complete_shards
 from maskhand.errors import InputError
 from maskhand.evaluation.metrics import aligned_point_error_mm, mean_point_error_mm
+from maskhand.evaluation.prior import DRAWN_SEED, prior_coverage
 from maskhand.evaluation.reconstruction import reconstruction_errors, spearman
+from maskhand.evaluation.sides import side_accuracy
 from maskhand.evaluation.stereo import stereo_errors
 from maskhand.evaluation.tokenizer import recorded_poses
 from maskhand.geometry.rotations import random_rotations
 from maskhand.model.confidence import Calibration
+from maskhand.synthesis.pose_prior import PosePrior
 from maskhand.synthesis.scenes import SceneConfig
 
 
@@ -133,3 +136,20 @@ def test_real_evidence_without_the_data_says_what_is_missing(predictor, tmp_path
 
     with pytest.raises(InputError, match="stereo_handpose3d does not exist; DATA must be the folder"):
         real_evidence(predictor, tmp_path)
+
+
+def test_sides_are_right_more_often_than_not_and_unsure_ones_are_few(predictor) -> None:
+    result = side_accuracy(predictor, 48, steps=1)
+    assert 24 < result["hands_found"] <= 48
+    assert result["hands_unsure"] < 0.5 * result["hands_found"]
+    assert result["one_look_percent"] > 65 and result["with_mirror_image_percent"] > 65
+
+
+def test_a_drawn_pose_is_covered_by_the_prior_it_was_drawn_from(hand_model) -> None:
+    drawn = PosePrior(hand_model).sample(400, np.random.default_rng(DRAWN_SEED))[:30]
+    result = prior_coverage(hand_model, drawn, drawn=400)
+    assert result["recorded_nearest_mm"] < 0.5 * result["held_out_nearest_mm"], "the very same poses are in the bank"
+    stretched = drawn.clone()
+    stretched[:, 2::3] = drawn[:, 2::3] @ drawn[:, 2::3] @ drawn[:, 2::3]  # middle joints bent three times as far
+    far = prior_coverage(hand_model, stretched, drawn=400)
+    assert far["recorded_nearest_mm"] > 1.5 * far["held_out_nearest_mm"]

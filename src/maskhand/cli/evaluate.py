@@ -71,10 +71,30 @@ def synthetic(
     from maskhand.evaluation.synthetic import synthetic_test
 
     predictor = load(model)
+    if predictor.looks > 1:
+        typer.echo(f"one look at each test image is kept: these are the figures of one look, not of '{model}'", err=True)
     result = reconstruction_errors(
         predictor.model, predictor.hand_model, synthetic_test(count, cache), steps=steps, limit=count, refine=refine
     )
     show(f"{count} synthetic test images, T = {steps} (our hand; not comparable with figures on MANO)", result, json_)
+
+
+@app.command()
+def sides(
+    count: Annotated[int, typer.Option(min=16, help="Synthetic images.")] = 1600,
+    model: Model = "default",
+    json_: Json = False,
+) -> None:
+    """Left or right on synthetic hands: one look, the mean with the mirror image, the likelier of both readings."""
+    from maskhand.assets import load
+    from maskhand.cli.progress import track
+    from maskhand.evaluation.sides import side_accuracy
+    from maskhand.synthesis.backgrounds import require_packaged_photos
+
+    require_packaged_photos()
+    with track("chunks of images", -(-count // 16)) as advance:
+        result = side_accuracy(load(model), count, progress=advance)
+    show(f"sides of {count} synthetic hands", result, json_)
 
 
 @app.command()
