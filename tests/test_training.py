@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from maskhand.checkpoint import read_state, read_weights, save_state
+from maskhand.checkpoint import read_state, read_weights, save_state, save_weights
 from maskhand.data.cached import CachedSamples, mixed_indices
 from maskhand.data.feature_cache import TrunkReader, cache_synthetic, complete_shards, photo_truth, write_shard
 from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.errors import AssetError, ConfigError, InputError
 from maskhand.model.config import EncoderConfig, ModelConfig
+from maskhand.model.maskhand import MaskHandModel
 from maskhand.synthesis.scenes import SceneConfig
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 from maskhand.training.loop import TrainConfig, fit, rate_at
+from maskhand.training.ship import average_weights
 from maskhand.training.tokenizer_stage import TokenizerStage, TokenizerTraining
-from maskhand.training.transformer_stage import DataConfig, ModelStage, ModelTraining
+from maskhand.training.transformer_stage import DataConfig, ModelStage, ModelTraining, shipped_weights
 
 pytest.importorskip("lightning_fabric", reason="the extra 'train' is not installed")
 TOKENIZER = TokenizerConfig(token_count=32, codebook_size=64, code_dim=16, width=16, depth=1)
@@ -191,3 +193,22 @@ def test_a_damaged_state_is_named(tmp_path) -> None:
         read_state(tmp_path / "none.pt")
     save_state(tmp_path / "state.pt", {"step": 3})
     assert read_state(tmp_path / "state.pt") == {"step": 3}
+
+
+def test_averaged_weights_lie_between_the_two(tmp_path) -> None:
+    torch.manual_seed(0)
+    early = MaskHandModel(ModelConfig(width=16, heads=2), VqMano(TOKENIZER))
+    late = MaskHandModel(ModelConfig(width=16, heads=2, pose_depth=True, encoder=EncoderConfig(learns="most")), early.tokenizer)
+    for name, model in (("early", early), ("late", late)):
+        save_weights(tmp_path / f"{name}.safetensors", *shipped_weights(model))
+    paths = [tmp_path / f"{name}.safetensors" for name in ("late", "early")]
+    average_weights(*paths, tmp_path / "mean.safetensors", share=0.75)
+    (a, _), (b, _), (mean, config) = (read_weights(path) for path in (*paths, tmp_path / "mean.safetensors"))
+    assert config["model"]["encoder"]["learns"] == "most"
+    torch.testing.assert_close(mean["mask_token"], 0.75 * a["mask_token"] + 0.25 * b["mask_token"])
+    trunk = shared_landmark_network().trunk.blocks[5].expand.weight
+    torch.testing.assert_close(mean["encoder.backbone.own.5.expand.weight"], trunk, rtol=1e-5, atol=1e-6)
+    other = MaskHandModel(ModelConfig(width=32, heads=2), early.tokenizer)
+    save_weights(tmp_path / "other.safetensors", *shipped_weights(other))
+    with pytest.raises(InputError, match="does not fit"):
+        average_weights(paths[0], tmp_path / "other.safetensors", tmp_path / "no.safetensors", share=0.5)

@@ -55,6 +55,20 @@ def model(config: Config, out: Out, set_: Set = None, stop_after: StopAfter = No
 
 
 @app.command()
+def average(
+    later: Annotated[Path, typer.Argument(help="Weights of a run.")],
+    earlier: Annotated[Path, typer.Argument(help="Weights of the run that it, or one before it, started from.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write.")],
+    share: Annotated[float, typer.Option(min=0, max=1, help="Share of the later weights.")] = 0.75,
+) -> None:
+    """Average the weights of a run with those it started from: often keeps the best of both. Then measure."""
+    _needs_train_extra()
+    from maskhand.training.ship import average_weights
+
+    typer.echo(average_weights(later, earlier, out, share=share))
+
+
+@app.command()
 def ship(
     weights: Annotated[Path, typer.Argument(help="best.safetensors or last.safetensors of a model run.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="File to write, fp16, confidence calibrated.")],

@@ -1,6 +1,6 @@
 """Nudging a predicted pose towards measured keypoints, held near the prediction by what joints can do.
 
-Damped Gauss-Newton on small turns of the 16 joints and the translation: each joint may bend freely about its flexion axis and
+Levenberg-Marquardt on small turns of the 16 joints and the translation: each joint may bend freely about its flexion axis and
 hardly about the others, and bones that cut each other push apart, so that the fit stays a hand. A few milliseconds; this
 project's own addition, not the paper's.
 """
@@ -20,11 +20,12 @@ from maskhand.hand_model.landmarks import carried
 from maskhand.hand_model.layer import HandModel, global_rotations
 from maskhand.hand_model.skeleton import KEYPOINT_CARRIERS, KEYPOINT_TO_MODEL, MODEL_PARENTS
 
-ROUNDS = 5
+ROUNDS = 3
 OUTLIER = 2.0
 """Distance, in expected errors, from which on a keypoint's pull stops growing."""
 DEPTH_SIGMA = 0.15
 """How far off a keypoint's guessed depth is expected to be, crop from -1 to 1 [ours]."""
+FIRST_DAMPING = 0.01
 CUT_SIGMA_M, CUT_MARGIN_M = 0.002, 0.001
 """How deep bones are expected to cut each other, beyond what flesh absorbs, and from how far apart on they push [ours]."""
 SPREAD, LOOSEST = 0.008, 20.0
@@ -106,7 +107,7 @@ def fit_keypoints(
             that it moves first. None: all joints as expected.
         sigma: how far off a trusted keypoint is expected to be, in the target's unit.
         depth_sigma: the same for the depth.
-        rounds: Gauss-Newton steps.
+        rounds: steps.
 
     """
     precision = turn_precision(model).to(pose).expand(len(pose), 16, 3, 3)
@@ -120,7 +121,9 @@ def fit_keypoints(
     certainty = torch.stack([trust / sigma, trust / sigma, by_depth], -1)
     total = pose.new_zeros(len(pose), 16, 3)
     prior = torch.stack([torch.block_diag(*rows, 1e-4 * torch.eye(3).to(pose)) for rows in precision])
-    for _ in range(rounds):
+
+    def linearised(pose: Tensor, total: Tensor, translation: Tensor) -> list[Tensor]:
+        """The cost (B,), and its curvature (B, 51, 51) and slope (B, 51) by turns and shift."""
         own = model.keypoints(pose, shape)  # (B, 21, 3), wrist at the origin
         rotation = global_rotations(pose)  # (B, 16, 3, 3)
         points = own if offsets is None else own + carried(rotation, offsets)
@@ -128,7 +131,9 @@ def fit_keypoints(
         seen = torch.cat([project_in_crop(points, translation, focal), scale * points[..., 2:]], -1)
         residual = (seen - measured) * certainty
         # Keypoints far off count less (Huber): they are more likely wrong than the hand is.
-        robust = (OUTLIER / residual.norm(dim=-1, keepdim=True).clamp(min=OUTLIER)).sqrt()
+        far = residual.norm(dim=-1, keepdim=True)
+        robust = (OUTLIER / far.clamp(min=OUTLIER)).sqrt()
+        cost = torch.where(far < OUTLIER, far.square(), 2 * OUTLIER * far - OUTLIER**2).sum((1, 2))
         weight, residual = certainty * robust, residual * robust
         by_point = 2 * focal * projection_gradient(points + translation[:, None])  # (B, 21, 2, 3)
         by_turn = _by_turn(points, own, rotation, moves)
@@ -146,11 +151,27 @@ def fit_keypoints(
             parting = parting * (cuts > 0)[..., None] / CUT_SIGMA_M  # (B, P, 48)
             jacobian = torch.cat([jacobian, nn.functional.pad(parting, (0, 3))], 1)
             residual = torch.cat([residual, cuts], 1)
-        pull = torch.cat([(precision @ total[..., None])[..., 0].flatten(1), torch.zeros_like(translation)], 1)
-        gradient = (jacobian.mT @ residual[..., None])[..., 0] + pull
-        step = torch.linalg.solve(jacobian.mT @ jacobian + prior, gradient)
+            cost = cost + cuts.square().sum(1)
+        pull = (precision @ total[..., None])[..., 0]
+        cost = cost + (pull * total).sum((1, 2))
+        slope = (jacobian.mT @ residual[..., None])[..., 0] + nn.functional.pad(pull.flatten(1), (0, 3))
+        return [cost, jacobian.mT @ jacobian + prior, slope]
+
+    # Levenberg-Marquardt: a step that makes things worse is taken back, and the next one is shorter.
+    place = [pose, total, translation]
+    costs = linearised(*place)
+    damping = torch.full_like(costs[0], FIRST_DAMPING)
+    for _ in range(rounds):
+        _, curvature, slope = costs
+        shortened = curvature + torch.diag_embed(damping[:, None] * curvature.diagonal(dim1=1, dim2=2))
+        step = torch.linalg.solve(shortened, slope)
         turn = -step[:, :48].unflatten(1, (16, 3)).clamp(-0.5, 0.5)
-        pose = pose @ matrix_from_axis_angle(turn)
-        total = total + turn
-        translation = translation - step[:, 48:]
-    return pose, translation
+        moved = [place[0] @ matrix_from_axis_angle(turn), place[1] + turn, place[2] - step[:, 48:]]
+        new_costs = linearised(*moved)
+        better = new_costs[0] < costs[0]
+        damping = torch.where(better, damping / 4, damping * 8)
+        place, costs = (
+            [torch.where(better.view(-1, *[1] * (new.dim() - 1)), new, old) for new, old in zip(news, olds, strict=True)]
+            for news, olds in ((moved, place), (new_costs, costs))
+        )
+    return place[0], place[2]

@@ -1,4 +1,4 @@
-"""From a training run's weights to a file to ship: fp16, confidence calibrated on held-out images."""
+"""From training runs' weights to a file to ship: two runs averaged if wanted, fp16, confidence calibrated on held-out images."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from maskhand.assets import FREE_HAND, read_model
-from maskhand.checkpoint import save_weights
+from maskhand.checkpoint import read_weights, save_weights
 from maskhand.data.cached import CachedSamples
 from maskhand.data.feature_cache import complete_shards
+from maskhand.errors import InputError
 from maskhand.geometry.alignment import align_similarity
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.layer import HandModel
@@ -41,3 +42,31 @@ def ship_weights(weights: str | Path, out: str | Path, cache: str | Path, *, lim
     )
     size = Path(out).stat().st_size / 1e6
     return f"{out}: {size:.1f} MB, confidence = sigmoid({calibration.offset:.2f} - {calibration.slope:.2f} ln(spread / mm))"
+
+
+def average_weights(later: str | Path, earlier: str | Path, out: str | Path, *, share: float) -> str:
+    """Write `share` of a later run's weights plus the rest of those of the run it started from; returns a line that says so.
+
+    What the earlier run lacks it had anyway: blocks of the trunk as they were, or a layer that starts without effect (zeros).
+    (Wortsman et al., CVPR 2022, WiSE-FT: such an average keeps more of what the start was good at.)
+
+    Raises:
+        InputError: the two differ in more than what the later one has learned besides.
+
+    """
+    model, config = read_model(later)
+    tensors = {key: value for key, value in model.state_dict().items() if not key.startswith(model.borrowed)}
+    before, _ = read_weights(earlier)
+    trunk = model.state_dict()
+    mixed = {}
+    for key, value in tensors.items():
+        own = key.removeprefix("encoder.backbone.own.")
+        block = f"encoder.backbone.trunk.{'blocks.' if own[0].isdigit() else ''}{own}"
+        old = before.get(key, trunk.get(block) if own != key else torch.zeros_like(value))
+        if old is None or old.shape != value.shape:
+            raise InputError(
+                f"{earlier} does not fit {later}: they differ in {key}; the later run must have started from the earlier"
+            )
+        mixed[key] = torch.lerp(old, value, share) if value.is_floating_point() else value
+    save_weights(out, mixed, {key: value for key, value in config.items() if key != "calibration"})
+    return f"{out}: {share:g} of {later}, {1 - share:g} of {earlier}"
