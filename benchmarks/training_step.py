@@ -43,7 +43,8 @@ def main() -> None:
                 if round_:  # the first one warms up
                     kept.append(took)
         matrices, convolutions = (statistics.median(kept) for kept in times.values())
-        print(f"{learns:5} matrices {matrices:6.3f} s, convolutions {convolutions:6.3f} s a step: {convolutions / matrices:.2f} x")
+        ratio = convolutions / matrices
+        print(f"{learns:5} matrices {matrices:6.3f} s, convolutions {convolutions:6.3f} s a step: {ratio:.2f} x")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 # Capsules of the 15 finger bones: keypoint at either end, radius by the place in the finger [m]; then four in the palm.
-_FINGER_BONES = [(1 + 4 * f + k, 2 + 4 * f + k) for f in range(5) for k in range(3)]
-_KNUCKLES = (5, 9, 13, 17)
-_RADII = np.array([0.0085, 0.0078, 0.0070] * 5 + [0.008] * 4)
+FINGER_BONES = [(1 + 4 * f + k, 2 + 4 * f + k) for f in range(5) for k in range(3)]
+KNUCKLES = (5, 9, 13, 17)
+FINGER_RADII_M = (0.0085, 0.0078, 0.0070) * 5
+_RADII = np.array([*FINGER_RADII_M, *[0.008] * 4])
 # Overlap that flesh absorbs; recorded poses fitted with this hand overlap more where the thumb touches.
 _THUMB_ALLOWED_M, _FINGER_ALLOWED_M, _PALM_ALLOWED_M = 0.009, 0.0065, 0.0085
 
@@ -18,9 +19,9 @@ _THUMB_ALLOWED_M, _FINGER_ALLOWED_M, _PALM_ALLOWED_M = 0.009, 0.0065, 0.0085
 def _ends() -> np.ndarray:
     """(19, 2, 21): where each capsule starts and ends, as a mean of keypoints."""
     ends = np.zeros((19, 2, 21))
-    for bone, (a, b) in enumerate(_FINGER_BONES):
+    for bone, (a, b) in enumerate(FINGER_BONES):
         ends[bone, 0, a] = ends[bone, 1, b] = 1
-    for bone, knuckle in enumerate(_KNUCKLES, start=15):
+    for bone, knuckle in enumerate(KNUCKLES, start=15):
         ends[bone, 0, 0], ends[bone, 0, knuckle] = 0.7, 0.3
         ends[bone, 1, 0], ends[bone, 1, knuckle] = 0.15, 0.85
     return ends

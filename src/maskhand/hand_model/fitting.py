@@ -7,6 +7,8 @@ project's own addition, not the paper's.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -25,7 +27,7 @@ OUTLIER = 2.0
 """Distance, in expected errors, from which on a keypoint's pull stops growing."""
 DEPTH_SIGMA = 0.15
 """How far off a keypoint's guessed depth is expected to be, crop from -1 to 1 [ours]."""
-FIRST_DAMPING = 0.01
+FIRST_DAMPING, SHIFT_PRECISION = 0.01, 1e-4
 CUT_SIGMA_M, CUT_MARGIN_M = 0.002, 0.001
 """How deep bones are expected to cut each other, beyond what flesh absorbs, and from how far apart on they push [ours]."""
 SPREAD, LOOSEST = 0.008, 20.0
@@ -48,6 +50,9 @@ def _moves() -> Tensor:
     return moves
 
 
+_MOVES = _moves()
+
+
 def turn_precision(model: HandModel) -> Float[Tensor, "16 3 3"]:
     """Inverse covariance of each joint's expected correction, in the joint's own axes."""
     axes = JointAxes.of(model)
@@ -67,14 +72,62 @@ def turn_precision(model: HandModel) -> Float[Tensor, "16 3 3"]:
 
 
 def _by_turn(
-    points: Float[Tensor, "B 21 3"],
-    own: Float[Tensor, "B 21 3"],
-    rotation: Float[Tensor, "B 16 3 3"],
-    moves: Float[Tensor, "21 16"],
+    points: Float[Tensor, "B 21 3"], own: Float[Tensor, "B 21 3"], rotation: Float[Tensor, "B 16 3 3"]
 ) -> Float[Tensor, "B 21 16 3 3"]:
     """How points that go with the keypoints move with each joint's turn in its own axes."""
     lever = points[:, :, None] - own[:, None, _JOINT_KEYPOINT]  # (B, 21, 16, 3)
-    return -skew_matrix(lever) @ rotation[:, None] * moves[..., None, None]
+    return -skew_matrix(lever) @ rotation[:, None] * _MOVES.to(points)[..., None, None]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What the fit minimises: distances to the measured keypoints, to the prediction, and how deep bones cut each other."""
+
+    model: HandModel
+    shape: Float[Tensor, "B S"]
+    focal: float
+    offsets: Float[Tensor, "21 3"] | None
+    measured: Float[Tensor, "B 21 3"]
+    certainty: Float[Tensor, "B 21 3"]
+    precision: Float[Tensor, "B 16 3 3"]
+
+    def linearised(self, pose: Tensor, total: Tensor, translation: Tensor) -> list[Tensor]:
+        """The cost (B,), and its curvature (B, 51, 51) and slope (B, 51) by turns and shift; `total`: all turns so far."""
+        own = self.model.keypoints(pose, self.shape)  # (B, 21, 3), wrist at the origin
+        rotation = global_rotations(pose)  # (B, 16, 3, 3)
+        cost, residual, jacobian = self._off_keypoints(own, rotation, translation)
+        overlap, by_keypoint = overlaps(own)
+        if bool((overlap > -CUT_MARGIN_M).any()):
+            cuts = (overlap + CUT_MARGIN_M).clamp(min=0) / CUT_SIGMA_M
+            parting = by_keypoint.flatten(2) @ _by_turn(own, own, rotation).transpose(2, 3).flatten(3).flatten(1, 2)
+            parting = parting * (cuts > 0)[..., None] / CUT_SIGMA_M  # (B, P, 48)
+            cost = cost + cuts.square().sum(1)
+            residual = torch.cat([residual, cuts], 1)
+            jacobian = torch.cat([jacobian, nn.functional.pad(parting, (0, 3))], 1)
+        pull = (self.precision @ total[..., None])[..., 0]
+        cost = cost + (pull * total).sum((1, 2))
+        slope = (jacobian.mT @ residual[..., None])[..., 0] + nn.functional.pad(pull.flatten(1), (0, 3))
+        held = torch.stack([torch.block_diag(*rows, SHIFT_PRECISION * torch.eye(3).to(pose)) for rows in self.precision])
+        return [cost, jacobian.mT @ jacobian + held, slope]
+
+    def _off_keypoints(self, own: Tensor, rotation: Tensor, translation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Cost (B,), residual (B, 63) and its change by turns and shift (B, 63, 51), of the keypoints alone."""
+        points = own if self.offsets is None else own + carried(rotation, self.offsets)
+        scale = 2 * self.focal / translation[:, None, 2:]  # metres at the wrist to the target's unit
+        seen = torch.cat([project_in_crop(points, translation, self.focal), scale * points[..., 2:]], -1)
+        residual = (seen - self.measured) * self.certainty
+        # Keypoints far off count less (Huber): they are more likely wrong than the hand is.
+        far = residual.norm(dim=-1, keepdim=True)
+        robust = (OUTLIER / far.clamp(min=OUTLIER)).sqrt()
+        cost = torch.where(far < OUTLIER, far.square(), 2 * OUTLIER * far - OUTLIER**2).sum((1, 2))
+        by_point = 2 * self.focal * projection_gradient(points + translation[:, None])  # (B, 21, 2, 3)
+        onward = torch.zeros_like(by_point[:, :, :1])
+        onward[..., 2] = scale
+        by_place = torch.cat([by_point, onward], -2)  # (B, 21, 3, 3): what moving a point changes
+        turns = (by_place[:, :, None] @ _by_turn(points, own, rotation)).transpose(2, 3).flatten(3)  # (B, 21, 3, 48)
+        by_shift = torch.cat([by_point, torch.zeros_like(onward)], -2)  # the depth is about the wrist: moving all changes nothing
+        jacobian = torch.cat([turns, by_shift], -1) * (self.certainty * robust)[..., None]
+        return cost, (residual * robust).flatten(1), jacobian.flatten(1, 2)
 
 
 def fit_keypoints(
@@ -114,52 +167,19 @@ def fit_keypoints(
     if spread is not None:
         unsure = spread[:, _FIRST_MOVED].clamp(SPREAD / LOOSEST, SPREAD * LOOSEST)
         precision = precision * (SPREAD / unsure)[..., None, None]
-    moves = _moves().to(pose)
     guessed = target.new_full(trust.shape, torch.nan) if depth is None else depth
-    measured = torch.cat([target, guessed.nan_to_num()[..., None]], -1)  # (B, 21, 3)
-    by_depth = trust * guessed.isfinite() / depth_sigma
-    certainty = torch.stack([trust / sigma, trust / sigma, by_depth], -1)
-    total = pose.new_zeros(len(pose), 16, 3)
-    prior = torch.stack([torch.block_diag(*rows, 1e-4 * torch.eye(3).to(pose)) for rows in precision])
-
-    def linearised(pose: Tensor, total: Tensor, translation: Tensor) -> list[Tensor]:
-        """The cost (B,), and its curvature (B, 51, 51) and slope (B, 51) by turns and shift."""
-        own = model.keypoints(pose, shape)  # (B, 21, 3), wrist at the origin
-        rotation = global_rotations(pose)  # (B, 16, 3, 3)
-        points = own if offsets is None else own + carried(rotation, offsets)
-        scale = 2 * focal / translation[:, None, 2:]  # metres at the wrist to the target's unit
-        seen = torch.cat([project_in_crop(points, translation, focal), scale * points[..., 2:]], -1)
-        residual = (seen - measured) * certainty
-        # Keypoints far off count less (Huber): they are more likely wrong than the hand is.
-        far = residual.norm(dim=-1, keepdim=True)
-        robust = (OUTLIER / far.clamp(min=OUTLIER)).sqrt()
-        cost = torch.where(far < OUTLIER, far.square(), 2 * OUTLIER * far - OUTLIER**2).sum((1, 2))
-        weight, residual = certainty * robust, residual * robust
-        by_point = 2 * focal * projection_gradient(points + translation[:, None])  # (B, 21, 2, 3)
-        by_turn = _by_turn(points, own, rotation, moves)
-        onward = torch.zeros_like(by_point[:, :, :1])
-        onward[..., 2] = scale
-        by_place = torch.cat([by_point, onward], -2)  # (B, 21, 3, 3): what moving a point changes
-        turns = (by_place[:, :, None] @ by_turn).transpose(2, 3).flatten(3)  # (B, 21, 3, 48)
-        by_shift = torch.cat([by_point, torch.zeros_like(onward)], -2)  # the depth is about the wrist: moving all changes nothing
-        jacobian = (torch.cat([turns, by_shift], -1) * weight[..., None]).flatten(1, 2)  # (B, 63, 51)
-        residual = residual.flatten(1)
-        overlap, by_keypoint = overlaps(own)
-        if bool((overlap > -CUT_MARGIN_M).any()):
-            cuts = (overlap + CUT_MARGIN_M).clamp(min=0) / CUT_SIGMA_M
-            parting = by_keypoint.flatten(2) @ _by_turn(own, own, rotation, moves).transpose(2, 3).flatten(3).flatten(1, 2)
-            parting = parting * (cuts > 0)[..., None] / CUT_SIGMA_M  # (B, P, 48)
-            jacobian = torch.cat([jacobian, nn.functional.pad(parting, (0, 3))], 1)
-            residual = torch.cat([residual, cuts], 1)
-            cost = cost + cuts.square().sum(1)
-        pull = (precision @ total[..., None])[..., 0]
-        cost = cost + (pull * total).sum((1, 2))
-        slope = (jacobian.mT @ residual[..., None])[..., 0] + nn.functional.pad(pull.flatten(1), (0, 3))
-        return [cost, jacobian.mT @ jacobian + prior, slope]
-
+    problem = _Problem(
+        model=model,
+        shape=shape,
+        focal=focal,
+        offsets=offsets,
+        measured=torch.cat([target, guessed.nan_to_num()[..., None]], -1),
+        certainty=torch.stack([trust / sigma, trust / sigma, trust * guessed.isfinite() / depth_sigma], -1),
+        precision=precision,
+    )
     # Levenberg-Marquardt: a step that makes things worse is taken back, and the next one is shorter.
-    place = [pose, total, translation]
-    costs = linearised(*place)
+    place = [pose, pose.new_zeros(len(pose), 16, 3), translation]
+    costs = problem.linearised(*place)
     damping = torch.full_like(costs[0], FIRST_DAMPING)
     for _ in range(rounds):
         _, curvature, slope = costs
@@ -167,11 +187,13 @@ def fit_keypoints(
         step = torch.linalg.solve(shortened, slope)
         turn = -step[:, :48].unflatten(1, (16, 3)).clamp(-0.5, 0.5)
         moved = [place[0] @ matrix_from_axis_angle(turn), place[1] + turn, place[2] - step[:, 48:]]
-        new_costs = linearised(*moved)
+        new_costs = problem.linearised(*moved)
         better = new_costs[0] < costs[0]
         damping = torch.where(better, damping / 4, damping * 8)
-        place, costs = (
-            [torch.where(better.view(-1, *[1] * (new.dim() - 1)), new, old) for new, old in zip(news, olds, strict=True)]
-            for news, olds in ((moved, place), (new_costs, costs))
-        )
+        place, costs = _chosen(better, moved, place), _chosen(better, new_costs, costs)
     return place[0], place[2]
+
+
+def _chosen(better: Tensor, new: list[Tensor], old: list[Tensor]) -> list[Tensor]:
+    """Each hand's new values where they are better, else its old ones."""
+    return [torch.where(better.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in zip(new, old, strict=True)]

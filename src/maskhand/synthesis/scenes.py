@@ -14,6 +14,7 @@ import torch
 
 from maskhand.geometry.crop import CROP_FACTOR, crop_around, shaken
 from maskhand.geometry.rotations import random_rotations
+from maskhand.hand_model.contact import FINGER_BONES, FINGER_RADII_M, KNUCKLES
 from maskhand.hand_model.layer import HandModel
 from maskhand.rendering.rasteriser import Fragments, rasterise, vertex_normals
 from maskhand.rendering.shading import cast_shadows, shade
@@ -30,8 +31,8 @@ OVERSAMPLING = 1.5
 # Palm towards the camera, fingers up: columns are where the rest hand's axes point (camera: x right, y down, z forward).
 _PALM_VIEW = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]], float)
 # Bones that cast shadows: 15 finger bones in the order of the keypoints, then four in the palm.
-_CASTERS = np.array([(1 + 4 * f + k, 2 + 4 * f + k) for f in range(5) for k in range(3)] + [(0, k) for k in (5, 9, 13, 17)])
-_CASTER_RADII = np.array([0.0085, 0.0078, 0.0070] * 5 + [0.010] * 4, np.float32)
+_CASTERS = np.array(FINGER_BONES + [(0, knuckle) for knuckle in KNUCKLES])
+_CASTER_RADII = np.array([*FINGER_RADII_M, *[0.010] * 4], np.float32)
 # How deep under the skin a keypoint lies: one nearer to the surface than this counts as seen.
 _FLESH_M = np.array([0.032, 0.028, *[0.018] * 3, *[0.026, 0.018, 0.018, 0.016] * 4])
 _MODEL_FINGER_TO_KEYPOINTS = (1, 2, 4, 3, 0)
