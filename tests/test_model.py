@@ -7,9 +7,11 @@ import torch
 from maskhand.detection.landmark_network import SameConv
 from maskhand.errors import ConfigError
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
+from maskhand.hand_model.landmarks import landmark_points
 from maskhand.model.config import EncoderConfig, ModelConfig
 from maskhand.model.deformable import DeformableAttention
 from maskhand.model.encoder import Encoder, HandBackbone, Pyramid, VitBackbone
+from maskhand.model.keypoint_head import HEAT_SIGMA, FoundKeypoints, KeypointHead, merged_keypoints
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 from maskhand.training.loop import TrainConfig
@@ -50,6 +52,7 @@ def batch_of(hand_model, poses, count: int = 4) -> dict[str, torch.Tensor]:
         {"pose_context": False},
         {"synthesizer_layers": 2},
         {"pose_depth": True},
+        {"keypoint_width": 16},
         {"encoder": EncoderConfig(scales=(1,))},
         {"encoder": EncoderConfig(scales=(1, 4))},
         {"encoder": EncoderConfig(scales=(1, 2), laterals=False)},
@@ -64,10 +67,12 @@ def test_every_part_can_be_switched_and_gets_gradients(changes, hand_model, pose
             parameter.data += 0.01 * torch.randn_like(parameter)
     image, keypoints = torch.rand(2, 3, 224, 224), torch.rand(2, 21, 4)
     keypoints[:, 3:6, 2] = 0
-    context = model.observe(image, keypoints)
+    looked = model.look(image)
+    context = model.observe(looked, keypoints)
     logits = model.predict(context, model.codes[torch.zeros(2, 32, dtype=torch.long)], torch.rand(2, 32) < 0.5)
     assert logits.shape == (2, 32, 64)
-    (logits.square().sum() + context.shape.sum() + context.weak_camera.sum()).backward()
+    found = 0 if looked.found is None else looked.found.keypoints.square().sum()
+    (logits.square().sum() + context.shape.sum() + context.weak_camera.sum() + found).backward()
     idle = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum() > 0)]
     assert not idle, f"no gradient reaches {idle}"
 
@@ -75,9 +80,11 @@ def test_every_part_can_be_switched_and_gets_gradients(changes, hand_model, pose
 def test_a_late_backbone_starts_out_as_the_trunk_it_copies() -> None:
     image, keypoints = torch.rand(1, 3, 224, 224), torch.rand(1, 21, 4)
     torch.manual_seed(0)
-    frozen = small_model().observe(image, keypoints)
+    model = small_model()
+    frozen = model.observe(model.look(image), keypoints)
     torch.manual_seed(0)
-    late = small_model(encoder=EncoderConfig(learns="late")).observe(image, keypoints)
+    model = small_model(encoder=EncoderConfig(learns="late"))
+    late = model.observe(model.look(image), keypoints)
     torch.testing.assert_close(frozen.shape, late.shape)
 
 
@@ -91,8 +98,8 @@ def test_cached_maps_and_the_image_give_the_same_context() -> None:
     model = small_model()
     image, keypoints = torch.rand(2, 3, 224, 224), torch.rand(2, 21, 4)
     maps, _ = model.encoder.backbone.trunk(image)
-    one = model.observe(image, keypoints)
-    other = model.observe({1: maps[32], 2: maps[16]}, keypoints)
+    one = model.observe(model.look(image), keypoints)
+    other = model.observe(model.look({1: maps[32], 2: maps[16]}), keypoints)
     torch.testing.assert_close(one.shape, other.shape)
     torch.testing.assert_close(one.values[0][0], other.values[0][0])
 
@@ -128,6 +135,56 @@ def test_depth_of_keypoints_counts_where_it_is_known() -> None:
     assert graph(unknown[0]).isfinite().all()
 
 
+def test_keypoints_are_read_off_their_maps_and_a_wide_map_is_less_sure() -> None:
+    head = KeypointHead({1: 8, 2: 8, 4: 8}, (7, 7), 16)
+    places = 1.2 * torch.rand(2, 21, 2) - 0.6
+    apart = (head.y - places[..., 1:]).square()[..., :, None] + (head.x - places[..., :1]).square()[..., None, :]
+    depths = torch.rand(2, 21, 1, 1).expand(2, 21, 28, 28)
+    for width in (1, 2):
+        found = head._read(torch.cat([-apart / (2 * (width * HEAT_SIGMA) ** 2), depths], 1))
+        torch.testing.assert_close(found.keypoints[..., :2], places, atol=0.03, rtol=0)
+        torch.testing.assert_close(found.keypoints[..., 2], torch.full((2, 21), 1 / width), atol=0.06, rtol=0)
+        torch.testing.assert_close(found.keypoints[..., 3], depths[..., 0, 0] - depths[:, :1, 0, 0])
+    torch.testing.assert_close(head.wanted_heat(places).sum(-1), torch.ones(2, 21))
+
+
+def test_two_opinions_of_keypoints_count_by_how_far_they_agree() -> None:
+    own = torch.cat([torch.rand(1, 21, 2) - 0.5, torch.full((1, 21, 1), 0.7), torch.zeros(1, 21, 1)], -1)
+    other = own.clone()
+    other[..., 0] += 0.02
+    merged = merged_keypoints(own, other)
+    shift = (merged - own)[..., 0]
+    assert ((shift > 0.01) & (shift < 0.02)).all(), "near our own, the finer network's places count most"
+    assert (merged[..., 2] > own[..., 2]).all()
+    unknown = other * torch.tensor([1, 1, 0, 1])
+    torch.testing.assert_close(merged_keypoints(own, unknown), own)
+    wild = other.clone()
+    wild[0, 4, :2] += 0.8
+    assert (merged_keypoints(own, wild) - own)[0, 4, :2].norm() < 0.15, "one that lies far off counts little"
+    other[..., 0] += 0.5
+    shift = (merged_keypoints(own, other) - own)[..., 0]
+    assert (shift < 0.06).all(), "a hand that lies elsewhere counts little"
+
+
+def test_the_keypoint_head_is_taught_the_landmark_networks_places(hand_model, poses) -> None:
+    settings = ModelTraining(train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), data=DataConfig(synthetic="unused"))
+    objective = ModelObjective(settings, small_model(keypoint_width=16), hand_model)
+    batch = batch_of(hand_model, poses)
+    camera = translation_from_weak(torch.tensor([[7.0, 0.01, -0.02]]).expand(4, 3))
+    marks = landmark_points(hand_model, batch["pose"], batch["shape"])
+    depth = 7.0 * (marks - marks[:, :1])[..., 2:]
+
+    def loss(points: torch.Tensor) -> dict[str, torch.Tensor]:
+        places = project_in_crop(points, camera)
+        heat = objective.model.keypoint_head.wanted_heat(places).log()
+        found = FoundKeypoints(torch.cat([places, torch.ones(4, 21, 1), depth], -1), heat)
+        return objective._found_terms(batch, found, torch.ones(4))
+
+    right, off = loss(marks), loss(batch["keypoints_3d"])
+    assert right["found"] < 0.2 * off["found"] and right["heat"] < off["heat"]
+    assert right["found_depth"] < 0.1 * depth.abs().mean()
+
+
 def test_deformable_attention_reads_what_lies_under_its_reference() -> None:
     attention = DeformableAttention(width=4, heads=1, levels=1, points=1)
     for layer in (attention.value, attention.out):
@@ -160,13 +217,14 @@ def test_the_papers_vit_h_runs_forward() -> None:
     assert [tuple(x.shape[-2:]) for x in levels] == [(64, 48), (16, 12)]
 
 
-def test_the_model_overfits_four_samples(hand_model, poses) -> None:
+@pytest.mark.parametrize("keypoint_width", [0, 16])
+def test_the_model_overfits_four_samples(keypoint_width, hand_model, poses) -> None:
     settings = ModelTraining(
         train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3),
         data=DataConfig(synthetic="unused"),
         masking=MaskConfig(no_keypoints=0.0, lost_keypoints=0.0, keypoint_noise=0.0),
     )
-    model = small_model(width=64)
+    model = small_model(width=64, keypoint_width=keypoint_width)
     objective = ModelObjective(settings, model, hand_model).train()
     batch = batch_of(hand_model, poses)
     # A tokenizer that knows these four poses, so that tokens mean something.

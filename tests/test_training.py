@@ -198,7 +198,8 @@ def test_a_damaged_state_is_named(tmp_path) -> None:
 def test_averaged_weights_lie_between_the_two(tmp_path) -> None:
     torch.manual_seed(0)
     early = MaskHandModel(ModelConfig(width=16, heads=2), VqMano(TOKENIZER))
-    late = MaskHandModel(ModelConfig(width=16, heads=2, pose_depth=True, encoder=EncoderConfig(learns="most")), early.tokenizer)
+    changes = dict(pose_depth=True, keypoint_width=8, encoder=EncoderConfig(learns="most"))
+    late = MaskHandModel(ModelConfig(width=16, heads=2, **changes), early.tokenizer)
     for name, model in (("early", early), ("late", late)):
         save_weights(tmp_path / f"{name}.safetensors", *shipped_weights(model))
     paths = [tmp_path / f"{name}.safetensors" for name in ("late", "early")]
@@ -206,6 +207,7 @@ def test_averaged_weights_lie_between_the_two(tmp_path) -> None:
     (a, _), (b, _), (mean, config) = (read_weights(path) for path in (*paths, tmp_path / "mean.safetensors"))
     assert config["model"]["encoder"]["learns"] == "most"
     torch.testing.assert_close(mean["mask_token"], 0.75 * a["mask_token"] + 0.25 * b["mask_token"])
+    torch.testing.assert_close(mean["keypoint_head.read.weight"], a["keypoint_head.read.weight"])
     trunk = shared_landmark_network().trunk.blocks[5].expand.weight
     torch.testing.assert_close(mean["encoder.backbone.own.5.expand.weight"], trunk, rtol=1e-5, atol=1e-6)
     other = MaskHandModel(ModelConfig(width=32, heads=2), early.tokenizer)

@@ -174,15 +174,14 @@ class Predictor:
             maps, points = self._look(photo, every)
         if own is not None:
             unknown = np.full(21, np.nan)  # depth
-            given = own.repeat(self.looks, axis=0)
-            in_crop = [np.c_[crop.to_crop(k[:, :2]), k[:, 2], unknown] for crop, k in zip(every, given, strict=True)]
+            repeated = own.repeat(self.looks, axis=0)
+            in_crop = [np.c_[crop.to_crop(k[:, :2]), k[:, 2], unknown] for crop, k in zip(every, repeated, strict=True)]
             points = torch.tensor(np.stack(in_crop), dtype=torch.float32, device=self.device)
-        prediction = self._predict(photo, every, maps, points, steps)
+        prediction = self._predict(photo, every, maps, points, steps, instead=own is not None)
         if self.looks > 1:
-            prediction, points = merged(prediction, points, every, self.looks)
+            prediction = merged(prediction, every, self.looks)
         if self.refine:
-            prediction = refined(self.hand_model, prediction, points, landmarks=own is None)
-        given = points.cpu().numpy()
+            prediction = refined(self.hand_model, prediction, landmarks=own is None)
         return [
             self._place(
                 photo,
@@ -191,7 +190,6 @@ class Predictor:
                 crop,
                 prediction,
                 k,
-                given[k],
                 landmarks=own is None,
             )
             for k, (hand, side, crop) in enumerate(zip(found, chosen, crops, strict=True))
@@ -226,11 +224,13 @@ class Predictor:
         return crops, maps, points.index_copy(0, index, new_points)
 
     @torch.inference_mode()
-    def _predict(self, photo: Photo, crops: list[Crop], maps: Maps, points: torch.Tensor, steps: int) -> Prediction:
+    def _predict(
+        self, photo: Photo, crops: list[Crop], maps: Maps, points: torch.Tensor, steps: int, *, instead: bool
+    ) -> Prediction:
         """The network's answer. Its image encoder starts from the landmark network's own trunk: the maps serve both."""
         backbone = self.model.encoder.backbone
         seen = maps if self.model.reads_maps else self._views(photo, crops, backbone.input_px)
-        return self.model.reconstruct(seen, points, self.hand_model, steps=steps)
+        return self.model.reconstruct(seen, points, self.hand_model, instead=instead, steps=steps)
 
     @torch.inference_mode()
     def _place(
@@ -241,12 +241,12 @@ class Predictor:
         crop: Crop,
         prediction: Prediction,
         k: int,
-        given: np.ndarray,
         *,
         landmarks: bool,
     ) -> Hand:
         """From the crop's camera to the photo's: mirrored back, turned, and put where its keypoints were seen."""
         pose, shape = prediction.pose[k : k + 1], prediction.shape[k : k + 1]
+        given = prediction.keypoints[k].cpu().numpy()
         mesh = self.hand_model(pose, shape)
         # What was measured are the landmark network's points, or somebody's own, taken to be our keypoints.
         marks = landmark_points(self.hand_model, pose, shape)

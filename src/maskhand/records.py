@@ -61,6 +61,8 @@ class Prediction:
     """(B, 10)."""
     weak_camera: Tensor
     """(B, 3) s, tx, ty."""
+    keypoints: Tensor
+    """(B, 21, 4) the 2D keypoints it was made from: x, y in [-1, 1], confidence (0: unknown), depth (NaN: unknown)."""
     tokens: Tensor
     """(B, L) the pose, spelled."""
     token_confidence: Tensor

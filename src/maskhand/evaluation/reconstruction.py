@@ -40,7 +40,7 @@ def reconstruction_errors(
         seen = {4: rows["map8"]} if model.reads_maps else rows["image"].permute(0, 3, 1, 2).float() / 255
         answer = model.reconstruct(seen, rows["points"], hand_model, steps=steps)
         if refine:
-            answer = refined(hand_model, answer, rows["points"])
+            answer = refined(hand_model, answer)
         used[answer.tokens.unique().cpu()] = True
         found, wanted = hand_model(answer.pose, answer.shape), hand_model(rows["pose"], rows["shape"])
         aligned = align_similarity(found.keypoints, wanted.keypoints)

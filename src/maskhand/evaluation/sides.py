@@ -55,4 +55,4 @@ def _reading(predictor: Predictor, pixels: Tensor, steps: int) -> tuple[Tensor, 
     answer = predictor.model.reconstruct(seen, read.keypoints, predictor.hand_model, steps=steps)
     marks = landmark_points(predictor.hand_model, answer.pose, answer.shape)
     drawn = project_in_crop(marks, translation_from_weak(answer.weak_camera))
-    return read.right, (drawn - read.keypoints[..., :2]).norm(dim=-1).mean(1), read.presence
+    return read.right, (drawn - answer.keypoints[..., :2]).norm(dim=-1).mean(1), read.presence

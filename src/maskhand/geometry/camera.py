@@ -35,6 +35,13 @@ def project_in_crop(
     return 2 * focal * moved[..., :2] / moved[..., 2:].clamp(min=1e-3)
 
 
+def scale_in_crop(points: Float[Tensor, "*b n 3"], places: Float[Tensor, "*b n 2"]) -> Float[Tensor, "*b"]:
+    """How much of the crop (from -1 to 1) a metre takes, by points [m] and where they are seen; perspective left aside."""
+    flat = points[..., :2] - points[..., :2].mean(-2, keepdim=True)
+    seen = places - places.mean(-2, keepdim=True)
+    return (flat * seen).sum((-1, -2)) / flat.square().sum((-1, -2)).clamp(min=1e-8)
+
+
 def project(
     points: Float[Tensor, "*b n 3"], focal_px: Float[Tensor, "*b 1"], principal_px: Float[Tensor, "*b 2"]
 ) -> Float[Tensor, "*b n 2"]:

@@ -21,13 +21,14 @@ LOOK_TURN, LOOK_GROWTH = 0.2, 0.1
 """How far the crops of further looks are turned [rad] and grown or shrunk from the first [ours]."""
 
 
-def refined(hand_model: HandModel, prediction: Prediction, points: torch.Tensor, *, landmarks: bool = True) -> Prediction:
+def refined(hand_model: HandModel, prediction: Prediction, *, landmarks: bool = True) -> Prediction:
     """The prediction, its pose and camera nudged towards the keypoints it was made from (`fit_keypoints`).
 
     Where the network drew the hand far from its keypoints they are more likely wrong than it is, and count less.
 
     landmarks: the keypoints are the landmark network's, which lie a little off our hand's own.
     """
+    points = prediction.keypoints
     translation = translation_from_weak(prediction.weak_camera)
     drawn = (
         landmark_points(hand_model, prediction.pose, prediction.shape)
@@ -44,7 +45,7 @@ def refined(hand_model: HandModel, prediction: Prediction, points: torch.Tensor,
         prediction.shape,
         translation,
         points[..., :2],
-        points[..., 2] * agreement[:, None],
+        points[..., 2].square() * agreement[:, None],
         depth=points[..., 3],
         offsets=landmark_offsets(points) if landmarks else None,
         spread=prediction.spread,
@@ -64,20 +65,20 @@ def looks_around(crop: Crop, count: int) -> list[Crop]:
 
 
 @torch.inference_mode()
-def merged(prediction: Prediction, points: torch.Tensor, crops: list[Crop], looks: int) -> tuple[Prediction, torch.Tensor]:
+def merged(prediction: Prediction, crops: list[Crop], looks: int) -> Prediction:
     """One answer per hand from `looks` answers each, in the first one's crop: mean rotations, shapes, scales and keypoints.
 
     The tokens and their confidence are the first look's. Averaging over looks is this project's addition.
     """
     first = [crops[k // looks * looks] for k in range(len(crops))]
-    pose, scale, moved = prediction.pose.clone(), prediction.weak_camera[:, 0].clone(), points.clone()
+    pose, scale, moved = prediction.pose.clone(), prediction.weak_camera[:, 0].clone(), prediction.keypoints.clone()
     for k, (crop, base) in enumerate(zip(crops, first, strict=True)):
         flip = np.diag([-1.0 if crop.mirrored else 1.0, 1.0, 1.0])
         turn = flip @ base.camera_rotation().T @ crop.camera_rotation() @ flip
         pose[k, 0] = torch.as_tensor(turn, dtype=pose.dtype, device=pose.device) @ pose[k, 0]
         scale[k] *= crop.side / base.side
-        place = base.to_crop(crop.to_photo(points[k, :, :2].cpu().numpy().astype(np.float64)))
-        moved[k, :, :2] = torch.as_tensor(place, dtype=points.dtype, device=points.device)
+        place = base.to_crop(crop.to_photo(moved[k, :, :2].cpu().numpy().astype(np.float64)))
+        moved[k, :, :2] = torch.as_tensor(place, dtype=moved.dtype, device=moved.device)
         moved[k, :, 3] *= crop.side / base.side
 
     def mean(values: torch.Tensor) -> torch.Tensor:
@@ -85,14 +86,12 @@ def merged(prediction: Prediction, points: torch.Tensor, crops: list[Crop], look
 
     camera = prediction.weak_camera[::looks].clone()
     camera[:, 0] = mean(scale)
-    return (
-        Prediction(
-            pose=nearest_rotation(mean(pose)),
-            shape=mean(prediction.shape),
-            weak_camera=camera,
-            tokens=prediction.tokens[::looks],
-            token_confidence=prediction.token_confidence[::looks],
-            spread=mean(prediction.spread),
-        ),
-        mean(moved),
+    return Prediction(
+        pose=nearest_rotation(mean(pose)),
+        shape=mean(prediction.shape),
+        weak_camera=camera,
+        keypoints=mean(moved),
+        tokens=prediction.tokens[::looks],
+        token_confidence=prediction.token_confidence[::looks],
+        spread=mean(prediction.spread),
     )

@@ -167,9 +167,9 @@ class Encoder(nn.Module):
         if isinstance(self.backbone, HandBackbone) and self.backbone.own is not None:
             self.backbone.own.requires_grad_(True)
 
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B D _ _"]]:
-        return self.pyramid(self.backbone(image))
+    def maps(self, image: Float[Tensor, "B 3 H W"] | Maps) -> Maps:
+        """The backbone's maps, finished, of an image or of cached maps of its frozen part."""
+        return self.backbone.finish(image) if isinstance(image, dict) else self.backbone(image)
 
-    def from_maps(self, maps: Maps) -> list[Float[Tensor, "B D _ _"]]:
-        """The pyramid from cached backbone maps (before `finish`)."""
-        return self.pyramid(self.backbone.finish(maps))
+    def forward(self, image: Float[Tensor, "B 3 H W"] | Maps) -> list[Float[Tensor, "B D _ _"]]:
+        return self.pyramid(self.maps(image))

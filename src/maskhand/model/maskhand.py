@@ -14,6 +14,7 @@ from maskhand.hand_model.skeleton import KEYPOINT_TO_MODEL
 from maskhand.model.coarse_head import CoarseHead
 from maskhand.model.config import ModelConfig
 from maskhand.model.encoder import Encoder, Maps
+from maskhand.model.keypoint_head import FoundKeypoints, KeypointHead, merged_keypoints
 from maskhand.model.refinement import PoseGraph, Refinement
 from maskhand.model.synthesizer import CodeGeometry, Synthesizer, token_keypoints
 from maskhand.model.unmasking import Unmasked, unmask
@@ -22,6 +23,15 @@ from maskhand.tokenizer.vq_mano import VqMano
 
 SPREAD_DRAWS = 6
 _JOINT_TO_KEYPOINT = tuple(KEYPOINT_TO_MODEL.index(joint) for joint in range(16))
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What the image encoder makes of a batch of crops."""
+
+    maps: Maps
+    found: FoundKeypoints | None
+    """The model's own 2D keypoints, if it has a head for them."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,11 @@ class MaskHandModel(nn.Module):
         self.encoder = Encoder(config.encoder, config.width)
         rows, columns = self.encoder.backbone.base
         self.coarse_head = CoarseHead(config, rows * columns, shape_count)
+        self.keypoint_head = (
+            KeypointHead(self.encoder.backbone.channels, self.encoder.backbone.base, config.keypoint_width)
+            if config.keypoint_width
+            else None
+        )
         # Without refinement the 2D pose still says where each token looks first.
         self.pose_graph = PoseGraph(config) if config.pose_context and config.refinement_blocks else None
         self.embed = nn.Linear(code_dim, config.width)
@@ -75,16 +90,24 @@ class MaskHandModel(nn.Module):
     def codes(self) -> Float[Tensor, "K C"]:
         return self.tokenizer.codebook.codes
 
-    def observe(self, image: Float[Tensor, "B 3 H W"] | Maps, keypoints: Float[Tensor, "B 21 4"]) -> Context:
+    def look(self, image: Float[Tensor, "B 3 H W"] | Maps) -> Looked:
+        """The backbone's maps and the model's own keypoints.
+
+        image: RGB in [0, 1], or cached maps of the frozen backbone; left hands come mirrored.
+        """
+        maps = self.encoder.maps(image)
+        return Looked(maps, None if self.keypoint_head is None else self.keypoint_head(maps))
+
+    def observe(self, looked: Looked, keypoints: Float[Tensor, "B 21 4"]) -> Context:
         """Everything that does not depend on the tokens.
 
         Args:
-            image: RGB in [0, 1], or cached maps of the frozen backbone; left hands come mirrored.
+            looked: what the encoder made of the crops.
             keypoints: x, y in [-1, 1] across the crop, confidence (0: unknown), depth behind the wrist in the unit of x and y
                 (NaN: unknown; read only if `config.pose_depth`).
 
         """
-        pyramid = self.encoder.from_maps(image) if isinstance(image, dict) else self.encoder(image)
+        pyramid = self.encoder.pyramid(looked.maps)
         shape, weak_camera = self.coarse_head(pyramid[-1])
         reference = self.reference.expand(len(keypoints), -1, -1)
         pose_context = None if self.pose_graph is None else self.pose_graph(keypoints)
@@ -108,6 +131,7 @@ class MaskHandModel(nn.Module):
         keypoints: Float[Tensor, "B 21 4"],
         hand_model: HandModel,
         *,
+        instead: bool = False,
         steps: int = 5,
         temperature: float = 0.0,
         top_k: int | None = None,
@@ -118,6 +142,9 @@ class MaskHandModel(nn.Module):
         """One hand per crop, its surest tokens first.
 
         Args:
+            image: as for `look`.
+            keypoints: as for `observe`: the landmark network's, which are merged with the model's own if it finds any.
+            instead: take them as they are, because they are somebody's own.
             steps: rounds of unmasking.
             temperature, top_k, generator: how codes are drawn; temperature 0 takes the likeliest.
             from_codes: decode the chosen codes themselves instead of the mean of the codes under the distribution that chose
@@ -125,7 +152,10 @@ class MaskHandModel(nn.Module):
             soft: likewise for what later rounds see of accepted tokens (`unmask`).
 
         """
-        context = self.observe(image, keypoints)
+        looked = self.look(image)
+        if looked.found is not None and not instead:
+            keypoints = merged_keypoints(looked.found.keypoints, keypoints)
+        context = self.observe(looked, keypoints)
         result = unmask(
             lambda embedding, mask: self.predict(context, embedding, mask),
             self.codes,
@@ -142,6 +172,7 @@ class MaskHandModel(nn.Module):
             pose=pose,
             shape=context.shape,
             weak_camera=context.weak_camera,
+            keypoints=keypoints,
             tokens=result.tokens,
             token_confidence=result.confidence,
             spread=self.spread(result, pose, context.shape, hand_model),

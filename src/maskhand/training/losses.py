@@ -23,6 +23,12 @@ class LossWeights:
     """L1 of wrist-relative keypoints [m]."""
     image: float = 4.0
     """L1 of projected keypoints, crop from -1 to 1."""
+    found: float = 4.0
+    """L1 of the model's own 2D keypoints, crop from -1 to 1."""
+    heat: float = 0.1
+    """Cross-entropy of their maps."""
+    found_depth: float = 1.0
+    """L1 of their depth, in the same unit."""
     teacher: float = 20.0
     """L1 of keypoints of unlabelled photos against the teacher's, after scaling [m]."""
     teacher_image: float = 3.0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from maskhand.assets import FREE_HAND, read_model
 from maskhand.checkpoint import read_weights, save_weights
@@ -31,7 +32,7 @@ def ship_weights(weights: str | Path, out: str | Path, cache: str | Path, *, lim
     count = min(limit, len(samples))
     for first in range(0, count, batch):
         rows = samples.rows(np.arange(first, min(first + batch, count)))
-        answer = refined(hand, model.reconstruct({4: rows["map8"]}, rows["points"], hand), rows["points"])
+        answer = refined(hand, model.reconstruct({4: rows["map8"]}, rows["points"], hand))
         found, wanted = hand.keypoints(answer.pose, answer.shape), hand.keypoints(rows["pose"], rows["shape"])
         errors.append(1000 * (align_similarity(found, wanted) - wanted).norm(dim=-1))
         spreads.append(answer.spread)
@@ -47,7 +48,8 @@ def ship_weights(weights: str | Path, out: str | Path, cache: str | Path, *, lim
 def average_weights(later: str | Path, earlier: str | Path, out: str | Path, *, share: float) -> str:
     """Write `share` of a later run's weights plus the rest of those of the run it started from; returns a line that says so.
 
-    What the earlier run lacks it had anyway: blocks of the trunk as they were, or a layer that starts without effect (zeros).
+    What the earlier run lacks it had anyway: blocks of the trunk as they were, or a layer that starts without effect (zeros). A
+    keypoint head that only the later run has is taken as it is.
     (Wortsman et al., CVPR 2022, WiSE-FT: such an average keeps more of what the start was good at.)
 
     Raises:
@@ -62,7 +64,13 @@ def average_weights(later: str | Path, earlier: str | Path, out: str | Path, *, 
     for key, value in tensors.items():
         own = key.removeprefix("encoder.backbone.own.")
         block = f"encoder.backbone.trunk.{'blocks.' if own[0].isdigit() else ''}{own}"
-        old = before.get(key, trunk.get(block) if own != key else torch.zeros_like(value))
+        old: Tensor | None
+        if key in before:
+            old = before[key]
+        elif key.startswith("keypoint_head."):
+            old = value
+        else:
+            old = trunk.get(block) if own != key else torch.zeros_like(value)
         if old is None or old.shape != value.shape:
             raise InputError(
                 f"{earlier} does not fit {later}: they differ in {key}; the later run must have started from the earlier"

@@ -19,12 +19,13 @@ from maskhand.data.live import live_batches, with_photos
 from maskhand.detection.landmark_network import INPUT_PX, shared_landmark_network
 from maskhand.errors import ConfigError
 from maskhand.evaluation.reconstruction import reconstruction_errors
-from maskhand.geometry.camera import project_in_crop, translation_from_weak
+from maskhand.geometry.camera import project_in_crop, scale_in_crop, translation_from_weak
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.landmarks import landmark_points
 from maskhand.hand_model.layer import HandModel
 from maskhand.model.config import ModelConfig
 from maskhand.model.encoder import Maps
+from maskhand.model.keypoint_head import FoundKeypoints, KeypointHead
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.model.unmasking import random_mask
 from maskhand.synthesis.scenes import TRAINING_SCENES
@@ -44,6 +45,8 @@ class MaskConfig:
     """Share of the visible tokens replaced by random ones [sibling: MoMask]."""
     own_tokens: float = 0.0
     """Share of batches whose visible tokens are what a first round of the model itself made of them, as at inference [ours]."""
+    outside_keypoints: float = 0.25
+    """Share of samples that get the landmark network's keypoints where the model finds its own [ours]."""
     no_keypoints: float = 0.1
     """Share of samples without any 2D keypoint [ours]."""
     no_depth: float = 0.15
@@ -83,6 +86,8 @@ class ModelTraining:
     masking: MaskConfig = MaskConfig()
     tokenizer: str = "embedded"
     """Weights of stage 1: a file, or `embedded` for the shipped tokenizer."""
+    backbone_rate: float = 0.1
+    """Learning rate of the backbone, as a share of everything else's [ours]."""
     start: str | None = None
     """Weights of an earlier run to start from; parts that it lacks keep their initial values."""
 
@@ -116,7 +121,11 @@ class ModelObjective(nn.Module):
             points = self._network_keypoints(pixels)
         else:
             image, points = {4: batch["map8"]}, batch["points"]
-        context = model.observe(image, self._disturbed(points))
+        looked = model.look(image)
+        if looked.found is not None:
+            outside = torch.rand(len(points), 1, 1, device=points.device) < self.masking.outside_keypoints
+            points = torch.where(outside, points, looked.found.keypoints.detach())
+        context = model.observe(looked, self._disturbed(points))
         visible = model.codes[shown]
         if self.masking.own_tokens and float(torch.rand(())) < self.masking.own_tokens:
             with torch.no_grad():
@@ -132,8 +141,12 @@ class ModelObjective(nn.Module):
             pose = model.tokenizer.decode_embeddings(embedding)
             terms = self._terms(batch, pose, context.shape.float(), context.weak_camera.float(), labelled)
             terms["mask"] = masked_cross_entropy(log_probabilities, tokens, mask, labelled)
+            if looked.found is not None:
+                terms |= self._found_terms(batch, looked.found, labelled)
         loss = sum(getattr(self.weights, name) * term for name, term in terms.items())
         shown_terms = {"loss": loss, "ce": terms["mask"], "joints_mm": 1000 * terms["joints"], "image": terms["image"]}  # type: ignore[dict-item]
+        if "found" in terms:
+            shown_terms["found"] = terms["found"]
         if "teacher" in terms:
             shown_terms["teacher_mm"] = 1000 * terms["teacher"]
         return loss, {key: value.detach() for key, value in shown_terms.items()}  # type: ignore[return-value]
@@ -168,6 +181,24 @@ class ModelObjective(nn.Module):
             terms["teacher_image"] = weighted_mean(off_image, photo)
             terms["prior"] = weighted_mean(shape.square(), photo)
         return terms
+
+    def _found_terms(self, batch: dict[str, Tensor], found: FoundKeypoints, labelled: Tensor) -> dict[str, Tensor]:
+        """The losses on the model's own 2D keypoints: they are to be the landmark network's places, as photos' teachers are."""
+        head: KeypointHead = self.model.keypoint_head  # type: ignore[assignment]
+        space, places = batch["keypoints_3d"], batch["keypoints_2d"]
+        scale = scale_in_crop(space, places)[:, None, None]
+        marks = landmark_points(self.hand_model, batch["pose"], batch["shape"])
+        known = (labelled > 0)[:, None, None]
+        places = torch.where(known, places + scale * (marks - space)[..., :2], places)
+        space = torch.where(known, marks, space)
+        inside = (places.abs() < 1).all(-1).float()
+        depth = (scale * (space - space[:, :1]))[..., 2]
+        everyone = torch.ones_like(labelled)
+        return {
+            "found": weighted_mean((found.keypoints[..., :2] - places).abs(), everyone),
+            "heat": weighted_mean(-(head.wanted_heat(places) * found.log_heat).sum(-1) * inside, everyone),
+            "found_depth": weighted_mean((found.keypoints[..., 3] - depth).abs(), 0.3 + 0.7 * labelled),
+        }
 
     def _disturbed(self, points: Tensor) -> Tensor:
         """Keypoints with a little noise, some lost, sometimes all."""
@@ -231,11 +262,14 @@ class ModelStage(Stage):
         return reconstruction_errors(module.model, self.hand_model, self.held_out, steps=3, limit=400)  # type: ignore[arg-type]
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """The backbone learns at a tenth of the rate."""
+        """The backbone has a rate of its own."""
         objective: ModelObjective = self.module  # type: ignore[assignment]
         inside = {id(p) for p in objective.model.encoder.backbone.parameters()}  # type: ignore[attr-defined]
         learning = [p for p in self.module.parameters() if p.requires_grad]
-        groups = [([p for p in learning if id(p) not in inside], 1.0), ([p for p in learning if id(p) in inside], 0.1)]
+        groups = [
+            ([p for p in learning if id(p) not in inside], 1.0),
+            ([p for p in learning if id(p) in inside], self.config.backbone_rate),
+        ]
         return [{"params": params, "lr": learning_rate * share} for params, share in groups if params]
 
     def weights(self, module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,0 +1,115 @@
+"""2D keypoints of our own, read off heat maps of the image encoder: what takes the place of an outside 2D pose.
+
+The paper gets its 2D pose from an estimator trained elsewhere. The landmark network's is far off on hard images (held objects,
+other hands, folded fingers), and the whole answer with it; a map per keypoint, trained on the same images as the rest, is nearer,
+and its width says how sure it is. This project's own addition; the expectation over a map is Sun et al.'s (ECCV 2018), the depth
+beside it Iqbal et al.'s (ECCV 2018).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from maskhand.model.encoder import Maps
+
+SCALES = (1, 2, 4)
+HEAT_SIGMA = 0.1
+"""Spread of the maps that training asks for, crop from -1 to 1 [ours]."""
+PLACE_SIGMA = 0.03
+"""How far off a sure keypoint is, in the same unit; an unsure one by this over its confidence squared. Measured [ours]."""
+OTHER_SHARE = 0.25
+"""How much of the squared distance between two opinions is the other network's fault, per axis [ours]."""
+
+
+@dataclass(frozen=True)
+class FoundKeypoints:
+    """What the head says of a batch of crops."""
+
+    keypoints: Float[Tensor, "B 21 4"]
+    """x, y in [-1, 1], confidence in (0, 1] (1: a map as narrow as in training), depth behind the wrist in the unit of x and y.
+    The places are the landmark network's (`landmark_points`), which photos are taught by."""
+    log_heat: Float[Tensor, "B 21 N"]
+    """Logarithm of each keypoint's map, over all places; it sums to one."""
+
+
+class KeypointHead(nn.Module):
+    """From the coarsest map to the finest: doubled, the backbone's own finer map added, mixed; then a map and a depth each."""
+
+    x: Tensor
+    y: Tensor
+
+    def __init__(self, channels: dict[int, int], base: tuple[int, int], width: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleDict({str(s): nn.Conv2d(channels[s], width, 1) for s in SCALES if s in channels})
+        self.mix = nn.ModuleDict(
+            {str(s): nn.ModuleList(_mixing(width) for _ in range(count)) for s, count in zip(SCALES, (1, 2, 1), strict=True)}
+        )
+        self.read = nn.Conv2d(width, 2 * 21, 1)
+        rows, columns = (SCALES[-1] * side for side in base)
+        # A base that is not square saw the middle of the crop only.
+        self.register_buffer("x", _centres(columns) * columns / rows, persistent=False)
+        self.register_buffer("y", _centres(rows), persistent=False)
+
+    def forward(self, maps: Maps) -> FoundKeypoints:
+        """maps: by scale, as a backbone finishes them."""
+        z: Tensor | None = None
+        for scale, mixings in self.mix.items():
+            if z is not None:
+                z = interpolate(z, scale_factor=2, mode="bilinear")
+            if scale in self.lateral:
+                finer = self.lateral[scale](maps[int(scale)])
+                z = finer if z is None else z + finer
+            for mixing in mixings:  # type: ignore[attr-defined]
+                z = z + mixing(z)
+        with torch.autocast(z.device.type, enabled=False):  # type: ignore[union-attr]
+            return self._read(self.read(z.float()))  # type: ignore[union-attr]
+
+    def _read(self, answer: Float[Tensor, "B 42 H W"]) -> FoundKeypoints:
+        logits, depths = answer[:, :21], answer[:, 21:]
+        log_heat = logits.flatten(2).log_softmax(-1)
+        heat = log_heat.exp().view_as(logits)
+        across, down = heat.sum(2), heat.sum(3)  # (B, 21, W), (B, 21, H)
+        x, y = across @ self.x, down @ self.y
+        variance = across @ self.x.square() - x.square() + down @ self.y.square() - y.square()
+        confidence = (2**0.5 * HEAT_SIGMA / variance.clamp(min=2 * HEAT_SIGMA**2).sqrt()).detach()
+        depth = (heat * depths).sum((2, 3))
+        return FoundKeypoints(torch.stack([x, y, confidence, depth - depth[:, :1]], -1), log_heat)
+
+    def wanted_heat(self, places: Float[Tensor, "B 21 2"]) -> Float[Tensor, "B 21 N"]:
+        """The maps that training asks for: a bell about each place, drawn back to the border if it lies outside."""
+        places = places.clamp(-1, 1)
+        x = (-(self.x - places[..., :1]).square() / (2 * HEAT_SIGMA**2)).exp()
+        y = (-(self.y - places[..., 1:]).square() / (2 * HEAT_SIGMA**2)).exp()
+        heat = (y[..., :, None] * x[..., None, :]).flatten(2) + 1e-8
+        return heat / heat.sum(-1, keepdim=True)
+
+
+def merged_keypoints(own: Float[Tensor, "B 21 4"], other: Float[Tensor, "B 21 4"]) -> Float[Tensor, "B 21 4"]:
+    """The model's own keypoints and the landmark network's as one, each weighted by how sure it is [ours].
+
+    Our confidence says how far off our keypoint is. How far off the other network is cannot be told from one of its points, but
+    from how far it lies from ours, in this point and over the whole hand: on plain photos the two agree, and its keypoints are
+    the finer ones; where it is led astray they do not.
+    """
+    ours = (PLACE_SIGMA / own[..., 2].square()).square()
+    apart = (own[..., :2] - other[..., :2]).square().sum(-1)
+    apart = torch.maximum(apart, apart.mean(1, keepdim=True))
+    theirs = (OTHER_SHARE * apart).clamp(min=PLACE_SIGMA**2)
+    share = (ours / (ours + theirs) * (other[..., 2] > 0))[..., None]
+    places = own[..., :2].lerp(other[..., :2], share)
+    confidence = own[..., 2:3] / (1 - share).sqrt().sqrt()
+    return torch.cat([places, confidence.clamp(max=1), own[..., 3:]], -1)
+
+
+def _mixing(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.GroupNorm(8, width), nn.Conv2d(width, width, 3, padding=1), nn.GELU())
+
+
+def _centres(count: int) -> Tensor:
+    """Centres of `count` pixels across [-1, 1]."""
+    return (2 * torch.arange(count) + 1) / count - 1
