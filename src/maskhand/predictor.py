@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from maskhand.detection.finder import HandFinder, HandProvider
+from maskhand.detection.finder import UNSURE_SIDE, HandFinder, HandProvider
 from maskhand.detection.landmark_network import INPUT_PX, shared_landmark_network
 from maskhand.detection.palm_detector import PalmDetector
 from maskhand.detection.palm_network import shared_palm_network
@@ -21,7 +21,7 @@ from maskhand.geometry.crop import Crop, crop_around
 from maskhand.hand_model.landmarks import landmark_points
 from maskhand.hand_model.layer import HandModel, mirror_pose
 from maskhand.images import Photo, read_photo
-from maskhand.model.answer import looks_around, merged, refined
+from maskhand.model.answer import looks_around, merged, off_keypoints, refined, side_odds
 from maskhand.model.confidence import Calibration
 from maskhand.model.encoder import Maps, by_scale
 from maskhand.model.maskhand import MaskHandModel
@@ -30,6 +30,8 @@ from maskhand.records import DetectedHand, Hand, Prediction, Side
 MAX_STEPS, MAX_LOOKS = 64, 32
 MEASURED_SHARE = 0.75
 """How much the placing of a hand in the photo trusts measured keypoints over the network's own projection [ours]."""
+SIDE_STEPS = 3
+"""Rounds of unmasking for a hand read as either side."""
 MOVED = 0.03
 """Mean distance [sides of the crop] between the detector's keypoints and those seen in the crop laid around them, from which
 on the crop is laid anew [ours]."""
@@ -156,7 +158,7 @@ class Predictor:
                 raise InputError(f"side is {side!r}; expected 'left' or 'right'")
         if not found:
             return []
-        chosen = [side or hand.side for side, hand in zip(sides, found, strict=True)]
+        chosen = self._sides(photo, found, sides)
         if own is None and not isinstance(self.provider, HandFinder):
             own = np.stack([hand.keypoints for hand in found])  # another provider's keypoints are what the network gets
         around = [
@@ -194,6 +196,21 @@ class Predictor:
             )
             for k, (hand, side, crop) in enumerate(zip(found, chosen, crops, strict=True))
         ]
+
+    def _sides(self, photo: Photo, found: list[DetectedHand], given: Sequence[Side | None]) -> list[Side]:
+        """Left or right: as given, as detected, or, where the detector is unsure, by reading the hand as either (`side_odds`)."""
+        chosen = [side or hand.side for side, hand in zip(given, found, strict=True)]
+        unsure = [k for k, hand in enumerate(found) if given[k] is None and UNSURE_SIDE < hand.right < 1 - UNSURE_SIDE]
+        if unsure:
+            upright = self.model.config.upright_crop
+            crops = [crop_around(found[k].keypoints, mirrored=left, upright=upright) for left in (False, True) for k in unsure]
+            maps, points = self._look(photo, crops)
+            answer = self._predict(photo, crops, maps, points, SIDE_STEPS, instead=False)
+            as_right, as_left = off_keypoints(self.hand_model, answer).cpu().chunk(2)
+            odds = side_odds(torch.tensor([found[k].right for k in unsure]), as_right, as_left)
+            for k, right in zip(unsure, odds > 0, strict=True):
+                chosen[k] = "right" if right else "left"
+        return chosen
 
     def _views(self, photo: Photo, crops: list[Crop], size: int) -> torch.Tensor:
         """(n, 3, size, size) RGB in [0, 1]."""

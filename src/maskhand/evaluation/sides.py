@@ -1,4 +1,4 @@
-"""Left or right: how often one look is right, the mean of a crop and its mirror image, and the likelier of both readings.
+"""Left or right: how often one look is right, the mean of a crop and its mirror image, the likelier of both readings, and all.
 
 On synthetic hands, whose side is known. The likelier reading is the one whose mesh, put back into the crop, lies nearer to the
 keypoints it was made from: what a model that knows right hands only can say of a left one.
@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from maskhand.detection.finder import PRESENCE_THRESHOLD, UNSURE_SIDE
-from maskhand.geometry.camera import project_in_crop, translation_from_weak
-from maskhand.hand_model.landmarks import landmark_points
+from maskhand.model.answer import off_keypoints, side_odds
 from maskhand.model.encoder import by_scale
 from maskhand.predictor import Predictor
 from maskhand.synthesis.scenes import CHUNK, SceneConfig, SceneGenerator
@@ -35,15 +34,18 @@ def side_accuracy(
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255  # all are right hands
         as_right, apart, presence = _reading(predictor, pixels, steps)
         as_left, apart_left, _ = _reading(predictor, pixels.flip(-1), steps)
-        columns.append(torch.stack([as_right.logit(), -as_left.logit(), apart_left / apart, presence], 1))
+        mirrored = as_right.logit() - as_left.logit()
+        both = side_odds((mirrored / 2).sigmoid(), apart, apart_left)
+        columns.append(torch.stack([as_right.logit(), mirrored, (apart_left / apart).log(), both, presence], 1))
         progress()
-    one, mirrored, likelier, presence = torch.cat(columns)[:count].T
+    one, mirrored, likelier, both, presence = torch.cat(columns)[:count].T
     found = presence > PRESENCE_THRESHOLD
     unsure = found & (one.sigmoid() > UNSURE_SIDE) & (one.sigmoid() < 1 - UNSURE_SIDE)
     result = {"hands_found": float(found.sum()), "hands_unsure": float(unsure.sum())}
-    for name, right in (("one_look", one > 0), ("with_mirror_image", one + mirrored > 0), ("likelier_reading", likelier > 1)):
-        result[f"{name}_percent"] = 100 * right[found].float().mean().item()
-        result[f"{name}_unsure_percent"] = 100 * right[unsure].float().mean().item()
+    odds = {"one_look": one, "with_mirror_image": mirrored, "likelier_reading": likelier, "mirror_image_and_reading": both}
+    for name, values in odds.items():
+        result[f"{name}_percent"] = 100 * (values[found] > 0).float().mean().item()
+        result[f"{name}_unsure_percent"] = 100 * (values[unsure] > 0).float().mean().item()
     return result
 
 
@@ -53,6 +55,4 @@ def _reading(predictor: Predictor, pixels: Tensor, steps: int) -> tuple[Tensor, 
     read = predictor.landmarks.read(pooled)
     seen = by_scale(maps) if predictor.model.reads_maps else pixels
     answer = predictor.model.reconstruct(seen, read.keypoints, predictor.hand_model, steps=steps)
-    marks = landmark_points(predictor.hand_model, answer.pose, answer.shape)
-    drawn = project_in_crop(marks, translation_from_weak(answer.weak_camera))
-    return read.right, (drawn - answer.keypoints[..., :2]).norm(dim=-1).mean(1), read.presence
+    return read.right, off_keypoints(predictor.hand_model, answer), read.presence

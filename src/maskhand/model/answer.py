@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from maskhand.geometry.camera import CROP_FOCAL, project_in_crop, translation_from_weak, weak_from_translation
 from maskhand.geometry.crop import Crop
@@ -15,8 +17,10 @@ from maskhand.hand_model.landmarks import landmark_offsets, landmark_points
 from maskhand.hand_model.layer import HandModel
 from maskhand.records import Prediction
 
-AGREEMENT = 0.06
+AGREEMENT = 0.1
 """Mean distance of the drawn hand to its keypoints (crop from -1 to 1) from which on they are trusted less [ours]."""
+FIT_ODDS = 10.0
+"""What a factor of e in that distance says of the side, in log odds; measured by `maskhand evaluate sides` [ours]."""
 LOOK_TURN, LOOK_GROWTH = 0.2, 0.1
 """How far the crops of further looks are turned [rad] and grown or shrunk from the first [ours]."""
 
@@ -30,14 +34,7 @@ def refined(hand_model: HandModel, prediction: Prediction, *, landmarks: bool = 
     """
     points = prediction.keypoints
     translation = translation_from_weak(prediction.weak_camera)
-    drawn = (
-        landmark_points(hand_model, prediction.pose, prediction.shape)
-        if landmarks
-        else hand_model.keypoints(prediction.pose, prediction.shape)
-    )
-    known = (points[..., 2] > 0).to(points)
-    apart = (project_in_crop(drawn, translation) - points[..., :2]).norm(dim=-1) * known
-    apart = apart.sum(1) / known.sum(1).clamp(min=1)
+    apart = off_keypoints(hand_model, prediction, landmarks=landmarks)
     agreement = (AGREEMENT / apart.clamp(min=AGREEMENT)).square()
     pose, translation = fit_keypoints(
         hand_model,
@@ -52,6 +49,27 @@ def refined(hand_model: HandModel, prediction: Prediction, *, landmarks: bool = 
         focal=CROP_FOCAL,
     )
     return replace(prediction, pose=pose, weak_camera=weak_from_translation(translation))
+
+
+def off_keypoints(hand_model: HandModel, prediction: Prediction, *, landmarks: bool = True) -> Float[Tensor, " B"]:
+    """Mean distance of the drawn hand to the keypoints it was made from, crop from -1 to 1."""
+    points = prediction.keypoints
+    drawn = (
+        landmark_points(hand_model, prediction.pose, prediction.shape)
+        if landmarks
+        else hand_model.keypoints(prediction.pose, prediction.shape)
+    )
+    known = (points[..., 2] > 0).to(points)
+    flat = project_in_crop(drawn, translation_from_weak(prediction.weak_camera))
+    return ((flat - points[..., :2]).norm(dim=-1) * known).sum(1) / known.sum(1).clamp(min=1)
+
+
+def side_odds(right: Tensor, as_right: Tensor, as_left: Tensor) -> Tensor:
+    """Log odds of a right hand, from the detector's probability and how far the readings as either side lie off their keypoints.
+
+    The model knows right hands only; a left one read as a right one does not come to lie on its keypoints [ours].
+    """
+    return right.logit(eps=1e-6) + FIT_ODDS * (as_left / as_right.clamp(min=1e-6)).clamp(min=1e-6).log()
 
 
 def looks_around(crop: Crop, count: int) -> list[Crop]:
