@@ -168,6 +168,8 @@ class Predictor:
             crop_around(points, mirrored=side == "left", upright=self.model.config.upright_crop)
             for points, side in zip(around, chosen, strict=True)
         ]
+        if boxes is not None:
+            found = [replace(hand, given_box=box) for hand, box in zip(found, boxes, strict=True)]
         maps, points = self._look(photo, crops)
         if own is None and self.model.config.upright_crop:
             crops, maps, points = self._settled(photo, found, crops, maps, points)
@@ -185,15 +187,7 @@ class Predictor:
         if self.refine:
             prediction = refined(self.hand_model, prediction, landmarks=own is None)
         return [
-            self._place(
-                photo,
-                hand if boxes is None else replace(hand, given_box=boxes[k]),
-                side,
-                crop,
-                prediction,
-                k,
-                landmarks=own is None,
-            )
+            self._place(photo, hand, side, crop, prediction, k, landmarks=own is None)
             for k, (hand, side, crop) in enumerate(zip(found, chosen, crops, strict=True))
         ]
 

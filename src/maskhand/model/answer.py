@@ -64,7 +64,7 @@ def off_keypoints(hand_model: HandModel, prediction: Prediction, *, landmarks: b
     return ((flat - points[..., :2]).norm(dim=-1) * known).sum(1) / known.sum(1).clamp(min=1)
 
 
-def side_odds(right: Tensor, as_right: Tensor, as_left: Tensor) -> Tensor:
+def side_odds(right: Float[Tensor, " B"], as_right: Float[Tensor, " B"], as_left: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
     """Log odds of a right hand, from the detector's probability and how far the readings as either side lie off their keypoints.
 
     The model knows right hands only; a left one read as a right one does not come to lie on its keypoints [ours].

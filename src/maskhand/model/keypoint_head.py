@@ -81,8 +81,7 @@ class KeypointHead(nn.Module):
         return FoundKeypoints(torch.stack([x, y, confidence, depth - depth[:, :1]], -1), log_heat)
 
     def wanted_heat(self, places: Float[Tensor, "B 21 2"]) -> Float[Tensor, "B 21 N"]:
-        """The maps that training asks for: a bell about each place, drawn back to the border if it lies outside."""
-        places = places.clamp(-1, 1)
+        """The maps that training asks for: a bell about each place; places outside the crop have none worth asking for."""
         x = (-(self.x - places[..., :1]).square() / (2 * HEAT_SIGMA**2)).exp()
         y = (-(self.y - places[..., 1:]).square() / (2 * HEAT_SIGMA**2)).exp()
         heat = (y[..., :, None] * x[..., None, :]).flatten(2) + 1e-8
