@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import relu6
 
-from maskhand.detection.landmark_network import SameConv
+from maskhand.detection.landmark_network import ClippedDepthwise, SameConv
 from maskhand.errors import ConfigError
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
 from maskhand.hand_model.landmarks import landmark_points
@@ -313,18 +314,21 @@ def test_spread_is_larger_where_tokens_are_less_sure(hand_model) -> None:
     assert np.isfinite(spread(unsure))
 
 
-def test_a_depthwise_convolution_as_matrices_is_the_convolution() -> None:
-    for kernel, stride, side in ((3, 1, 7), (5, 1, 14), (5, 2, 14), (3, 2, 14)):
-        layer = SameConv(6, 6, kernel, stride, depthwise=True)
-        x = torch.randn(2, 6, side, side)
-        learning = layer(x)  # by matrices: its weights learn
-        with torch.no_grad():
-            torch.testing.assert_close(learning, layer(x))
-        learning.square().sum().backward()
-        by_matrices, layer.weight.grad = layer.weight.grad, None
-        padded = torch.nn.functional.pad(x, (layer.before, layer.after) * 2)
-        torch.nn.functional.conv2d(padded, layer.weight, layer.bias, stride, groups=6).square().sum().backward()
-        torch.testing.assert_close(by_matrices, layer.weight.grad, rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize(("kernel", "stride", "side"), [(3, 1, 7), (5, 1, 14), (5, 2, 14), (3, 2, 28)])
+def test_a_learning_depthwise_layer_is_the_convolution_and_its_gradients(kernel: int, stride: int, side: int) -> None:
+    layer = ClippedDepthwise(6, kernel, stride)
+    layer.load_state_dict({"weight": torch.randn(6, 1, kernel, kernel), "bias": 3 * torch.randn(6)})  # clips at both ends
+    x = (4 * torch.randn(3, 6, side, side)).requires_grad_()
+    learning = layer(x)  # compiled: its weights learn
+    assert (learning == 0).any() and (learning == 6).any()
+    with torch.no_grad():
+        torch.testing.assert_close(learning, layer(x), rtol=1e-5, atol=1e-5)
+    inputs = (x, layer.weight, layer.bias)
+    weights = torch.randn_like(learning)
+    compiled = torch.autograd.grad((weights * learning).sum(), inputs)
+    proper = relu6(SameConv.forward(layer, relu6(x)))
+    for ours, theirs in zip(compiled, torch.autograd.grad((weights * proper).sum(), inputs), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_the_backbone_goes_on_from_the_cached_map_as_from_the_image() -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, relu6
 
 from maskhand.checkpoint import load_into, read_weights
+from maskhand.depthwise import clipped_depthwise
 
 INPUT_PX = 224
 TRUNK_CHANNELS = {4: 24, 8: 40, 16: 112, 32: 192}
@@ -41,41 +42,6 @@ _BLOCKS = (
 )
 
 
-SMALL_MAP = 14
-"""Side of a map up to which depthwise convolutions learn as matrix products on a CPU."""
-
-
-def depthwise_by_matmul(
-    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "C 1 k k"], bias: Tensor | None, stride: int, margins: tuple[int, int]
-) -> Float[Tensor, "B C h w"]:
-    """A depthwise convolution as one dense (H W) x (h w) matrix per channel.
-
-    Far more arithmetic, but a CPU's backward pass of the convolution proper is several times slower on small maps
-    (benchmarks/training_step.py).
-    """
-    channels, height, width = x.shape[1:]
-    kernel = weight.shape[-1]
-    out_h, out_w = ((n + sum(margins) - kernel) // stride + 1 for n in (height, width))
-    spread = _placements(kernel, stride, margins[0], height, width, out_h, out_w).to(weight)
-    matrix = (weight.flatten(1) @ spread.flatten(1)).view(channels, height * width, out_h * out_w)
-    y = x.flatten(2).permute(1, 0, 2) @ matrix  # (C, B, h w)
-    y = y.permute(1, 0, 2).unflatten(2, (out_h, out_w))
-    return y if bias is None else y + bias[:, None, None]
-
-
-@cache
-def _placements(kernel: int, stride: int, before: int, height: int, width: int, out_h: int, out_w: int) -> Tensor:
-    """(k k, H W, h w): 1 where a tap of the kernel carries an input pixel to an output pixel."""
-
-    def along(size: int, out: int) -> Tensor:  # (k, size, out)
-        tap, at, to = torch.meshgrid(torch.arange(kernel), torch.arange(size), torch.arange(out), indexing="ij")
-        return (at == to * stride + tap - before).float()
-
-    return torch.einsum("ayp,bxq->abyxpq", along(height, out_h), along(width, out_w)).reshape(
-        kernel * kernel, height * width, out_h * out_w
-    )
-
-
 class SameConv(nn.Conv2d):
     """Convolution with TensorFlow's SAME padding: the odd pixel goes right and below."""
 
@@ -85,14 +51,25 @@ class SameConv(nn.Conv2d):
         self.before, self.after = total // 2, total - total // 2
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
-        learning = torch.is_grad_enabled() and self.weight.requires_grad
-        if learning and self.groups > 1 and x.device.type == "cpu" and x.shape[-1] <= SMALL_MAP:
-            return depthwise_by_matmul(x, self.weight, self.bias, self.stride[0], (self.before, self.after))
         if self.after == 0:
             return super().forward(x)
         if self.before == self.after:
             return nn.functional.conv2d(x, self.weight, self.bias, self.stride, self.before, 1, self.groups)
         return super().forward(pad(x, (self.before, self.after, self.before, self.after)))
+
+
+class ClippedDepthwise(SameConv):
+    """A depthwise convolution with relu6 before and after it."""
+
+    bias: nn.Parameter
+
+    def __init__(self, channels: int, kernel: int, stride: int = 1) -> None:
+        super().__init__(channels, channels, kernel, stride, depthwise=True)
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H2 W2"]:
+        if torch.is_grad_enabled() and self.weight.requires_grad and x.device.type == "cpu":
+            return clipped_depthwise(x, self.weight, self.bias, self.stride[0], (self.before, self.after))
+        return relu6(super().forward(relu6(x)))
 
 
 class InvertedResidual(nn.Module):
@@ -101,12 +78,12 @@ class InvertedResidual(nn.Module):
     def __init__(self, inputs: int, kernel: int, stride: int, expanded: int, outputs: int) -> None:
         super().__init__()
         self.expand = SameConv(inputs, expanded, 1)
-        self.depthwise = SameConv(expanded, expanded, kernel, stride, depthwise=True)
+        self.depthwise = ClippedDepthwise(expanded, kernel, stride)
         self.project = SameConv(expanded, outputs, 1)
         self.stride, self.skip = stride, stride == 1 and inputs == outputs
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
-        y = self.project(relu6(self.depthwise(relu6(self.expand(x)))))
+        y = self.project(self.depthwise(self.expand(x)))
         return x + y if self.skip else y
 
 
@@ -126,7 +103,7 @@ class LandmarkTrunk(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = SameConv(3, 24, 3, 2)
-        self.stem_depthwise = SameConv(24, 24, 3, depthwise=True)
+        self.stem_depthwise = ClippedDepthwise(24, 3)
         self.stem_project = SameConv(24, 16, 1)
         blocks, channels = [], 16
         for kernel, stride, expanded, outputs in _BLOCKS:
@@ -134,17 +111,21 @@ class LandmarkTrunk(nn.Module):
             channels = outputs
         self.blocks = nn.ModuleList(blocks)
         self.head = SameConv(192, POOLED_CHANNELS, 1)
-        self.head_depthwise = SameConv(POOLED_CHANNELS, POOLED_CHANNELS, 3, depthwise=True)
+        self.head_depthwise = ClippedDepthwise(POOLED_CHANNELS, 3)
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> tuple[dict[int, Tensor], Float[Tensor, "B 1152"]]:
         """Maps by stride (4, 8, 16, 32) and the pooled feature, of an RGB image in [0, 1]."""
-        x = self.stem_project(relu6(self.stem_depthwise(relu6(self.stem(image)))))
-        maps = run_blocks(self.blocks, x, 2)
+        maps = self.maps(image, len(self.blocks))
         return maps, self.pool(maps[32])
+
+    def maps(self, image: Float[Tensor, "B 3 H W"], blocks: int) -> dict[int, Tensor]:
+        """Maps by stride, as far as the first `blocks` blocks make them."""
+        x = self.stem_project(self.stem_depthwise(self.stem(image)))
+        return run_blocks(self.blocks[:blocks], x, 2)
 
     def pool(self, coarse: Float[Tensor, "B 192 h w"]) -> Float[Tensor, "B 1152"]:
         """The pooled feature, from the map of stride 32."""
-        return relu6(self.head_depthwise(relu6(self.head(coarse)))).mean((2, 3))
+        return self.head_depthwise(self.head(coarse)).mean((2, 3))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import relu6
 
 from maskhand.detection.landmark_network import (
     POOLED_CHANNELS,
@@ -64,8 +63,7 @@ class HandBackbone(nn.Module):
             self.own = nn.ModuleDict({**blocks, "head": copied.head, "head_depthwise": copied.head_depthwise})
 
     def forward(self, image: Float[Tensor, "B 3 224 224"]) -> Maps:
-        maps, _ = self.trunk(image)
-        return self.finish(by_scale(maps))
+        return self.finish(by_scale(self.trunk.maps(image, self.first_own)))
 
     def finish(self, maps: Maps) -> Maps:
         """What follows the frozen maps: the blocks they lack, or those that are our own, and the last two layers.
@@ -76,13 +74,13 @@ class HandBackbone(nn.Module):
         if own is None:
             if 1 not in maps:
                 maps = maps | by_scale(run_blocks(trunk.blocks[CACHED_BLOCK:], maps[4], CACHED_STRIDE))
-            return {**maps, 1: relu6(trunk.head_depthwise(relu6(trunk.head(maps[1]))))}
+            return {**maps, 1: trunk.head_depthwise(trunk.head(maps[1]))}
         if self.first_own > CACHED_BLOCK and 2 not in maps:
             maps = maps | by_scale(run_blocks(trunk.blocks[CACHED_BLOCK : self.first_own], maps[4], CACHED_STRIDE))
         start = 2 if self.first_own > CACHED_BLOCK else 4
         blocks = (own[str(k)] for k in range(self.first_own, len(trunk.blocks)))
         maps = maps | by_scale(run_blocks(blocks, maps[start], 32 // start))
-        return {**maps, 1: relu6(own["head_depthwise"](relu6(own["head"](maps[1]))))}
+        return {**maps, 1: own["head_depthwise"](own["head"](maps[1]))}
 
 
 def by_scale(maps: dict[int, Tensor]) -> Maps:

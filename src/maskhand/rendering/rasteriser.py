@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
+
+from maskhand.compiled import compiled
 
 NEAR_M = 0.02
-
-
-def compiled(function: Callable) -> Callable:
-    """Numba's njit, cached on disk where there is a folder to write to."""
-    try:
-        return njit(cache=True, fastmath=True)(function)
-    except RuntimeError:  # no writable folder: compile anew in each process
-        return njit(fastmath=True)(function)
 
 
 @dataclass(frozen=True)
