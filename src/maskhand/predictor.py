@@ -18,6 +18,7 @@ from maskhand.detection.palm_network import shared_palm_network
 from maskhand.errors import InputError
 from maskhand.geometry.camera import fit_view, project, project_in_crop, translation_from_weak, turn_to_ray
 from maskhand.geometry.crop import Crop, crop_around
+from maskhand.given import box_around, checked_boxes, checked_keypoints
 from maskhand.hand_model.landmarks import landmark_points
 from maskhand.hand_model.layer import HandModel, mirror_pose
 from maskhand.images import Photo, read_photo
@@ -127,14 +128,14 @@ class Predictor:
         steps: int = 5,
     ) -> list[Hand]:
         """`reconstruct` for a photo that has been read already."""
-        own = _checked_keypoints(keypoints)
+        own = checked_keypoints(keypoints)
         if boxes is None:
             if own is None:
                 raise InputError(
                     "reconstruct() needs boxes or keypoints; to search the photo for hands call the predictor itself"
                 )
-            boxes = np.array([_box_around(k[k[:, 2] > 0, :2]) for k in own]).reshape(-1, 4)
-        checked = _checked_boxes(boxes)
+            boxes = np.array([box_around(k[k[:, 2] > 0, :2]) for k in own]).reshape(-1, 4)
+        checked = checked_boxes(boxes)
         count = len(checked)
         if own is not None and len(own) != count:
             raise InputError(f"{len(own)} hands in keypoints but {count} boxes; they must be as many")
@@ -306,48 +307,3 @@ class Predictor:
                 "focal_source": photo.focal_source,
             },
         )
-
-
-def _box_around(points: np.ndarray) -> np.ndarray:
-    low, high = points.min(0), points.max(0)
-    return np.concatenate([low - 1, high + 1])
-
-
-def _numbers(values: object, name: str, expected: str) -> np.ndarray:
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} are {values!r}; expected numbers, {expected}") from None
-
-
-def _checked_boxes(boxes: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
-    array = _numbers(boxes, "boxes", "(N, 4): x1, y1, x2, y2 in pixels")
-    if array.size == 0:
-        return array.reshape(0, 4)
-    if array.ndim != 2 or array.shape[1] != 4:
-        raise InputError(f"boxes have shape {array.shape}; expected (N, 4): x1, y1, x2, y2 in pixels")
-    bad = np.flatnonzero(~(np.isfinite(array).all(1) & (array[:, 2:] > array[:, :2]).all(1)))
-    if bad.size:
-        raise InputError(
-            f"box {bad[0]} is {array[bad[0]].tolist()}, but x2 and y2 must exceed x1 and y1; "
-            "if these are x, y, width, height, add x and y to the last two"
-        )
-    return array
-
-
-def _checked_keypoints(keypoints: np.ndarray | None) -> np.ndarray | None:
-    if keypoints is None:
-        return None
-    array = _numbers(keypoints, "keypoints", "(N, 21, 2) or (N, 21, 3)")
-    if array.ndim == 2:
-        array = array[None]
-    if array.ndim != 3 or array.shape[1] != 21 or array.shape[2] not in (2, 3):
-        raise InputError(f"keypoints have shape {np.shape(keypoints)}; expected (N, 21, 2) or (N, 21, 3)")
-    if array.shape[2] == 2:
-        array = np.concatenate([array, np.ones((*array.shape[:2], 1))], axis=2)
-    known = array[..., 2] > 0
-    if not np.isfinite(array[known]).all():
-        raise InputError("keypoints hold NaN or infinite values; give unknown ones confidence 0")
-    if (known.sum(1) < 3).any():
-        raise InputError(f"hand {int((known.sum(1) < 3).argmax())} has fewer than 3 known keypoints")
-    return np.nan_to_num(array)

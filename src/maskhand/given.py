@@ -1,0 +1,67 @@
+"""What callers give in place of detection: boxes and 2D keypoints, checked in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from maskhand.errors import InputError
+
+
+def box_around(points: np.ndarray) -> np.ndarray:
+    """(n, 2) points to the box about them, x1, y1, x2, y2, a pixel wider on every side."""
+    low, high = points.min(0), points.max(0)
+    return np.concatenate([low - 1, high + 1])
+
+
+def _numbers(values: object, name: str, expected: str) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} are {values!r}; expected numbers, {expected}") from None
+
+
+def checked_boxes(boxes: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
+    """(N, 4) float64 x1, y1, x2, y2 [px].
+
+    Raises:
+        InputError: they are no such numbers, or a box has no area.
+
+    """
+    array = _numbers(boxes, "boxes", "(N, 4): x1, y1, x2, y2 in pixels")
+    if array.size == 0:
+        return array.reshape(0, 4)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise InputError(f"boxes have shape {array.shape}; expected (N, 4): x1, y1, x2, y2 in pixels")
+    bad = np.flatnonzero(~(np.isfinite(array).all(1) & (array[:, 2:] > array[:, :2]).all(1)))
+    if bad.size:
+        raise InputError(
+            f"box {bad[0]} is {array[bad[0]].tolist()}, but x2 and y2 must exceed x1 and y1; "
+            "if these are x, y, width, height, add x and y to the last two"
+        )
+    return array
+
+
+def checked_keypoints(keypoints: np.ndarray | None) -> np.ndarray | None:
+    """(N, 21, 3) float64 x, y [px], confidence; one hand may come without its N, confidences may be left out.
+
+    Raises:
+        InputError: they are no such numbers, or a hand has fewer than 3 known keypoints.
+
+    """
+    if keypoints is None:
+        return None
+    array = _numbers(keypoints, "keypoints", "(N, 21, 2) or (N, 21, 3)")
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim != 3 or array.shape[1] != 21 or array.shape[2] not in (2, 3):
+        raise InputError(f"keypoints have shape {np.shape(keypoints)}; expected (N, 21, 2) or (N, 21, 3)")
+    if array.shape[2] == 2:
+        array = np.concatenate([array, np.ones((*array.shape[:2], 1))], axis=2)
+    known = array[..., 2] > 0
+    if not np.isfinite(array[known]).all():
+        raise InputError("keypoints hold NaN or infinite values; give unknown ones confidence 0")
+    if (known.sum(1) < 3).any():
+        raise InputError(f"hand {int((known.sum(1) < 3).argmax())} has fewer than 3 known keypoints")
+    return np.nan_to_num(array)
