@@ -22,7 +22,7 @@ HEAT_SIGMA = 0.1
 """Spread of the maps that training asks for, crop from -1 to 1 [ours]."""
 PLACE_SIGMA = 0.03
 """How far off a sure keypoint is, in the same unit; an unsure one by this over its confidence squared. Measured [ours]."""
-OTHER_SHARE = 0.4
+OTHER_SHARE = 0.3
 """How much of the squared distance between two opinions is the other network's fault, per axis [ours]."""
 
 
