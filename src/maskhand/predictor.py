@@ -58,9 +58,7 @@ class Predictor:
         if not (isinstance(looks, int) and 1 <= looks <= MAX_LOOKS):
             raise InputError(f"looks is {looks!r}; expected a whole number from 1 to {MAX_LOOKS}")
         self.looks = looks
-        # Channels last: convolutions run a quarter faster on a CPU.
-        model = model.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.model, self.hand_model = model, hand_model.to(device)
+        self.model, self.hand_model = model.eval().to(device), hand_model.to(device)
         # Networks of its own on another device: the shared ones stay where other predictors use them.
         shared = device == "cpu"
         self.landmarks = shared_landmark_network() if shared else copy.deepcopy(shared_landmark_network()).to(device)
