@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, relu6
 
 from maskhand.checkpoint import load_into, read_weights
-from maskhand.depthwise import clipped_depthwise
 
 INPUT_PX = 224
 TRUNK_CHANNELS = {4: 24, 8: 40, 16: 112, 32: 192}
@@ -68,6 +67,8 @@ class ClippedDepthwise(SameConv):
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H2 W2"]:
         if torch.is_grad_enabled() and self.weight.requires_grad and x.device.type == "cpu":
+            from maskhand.depthwise import clipped_depthwise  # Numba's 60 MB only where something learns
+
             return clipped_depthwise(x, self.weight, self.bias, self.stride[0], (self.before, self.after))
         return relu6(super().forward(relu6(x)))
 
