@@ -1,8 +1,8 @@
 """Plausible hand poses from anatomy alone: 21 degrees of freedom, joint limits, couplings, no self-penetration.
 
-Ranges, couplings and correlations were measured on 55 recorded real poses; a third of the samples follows a Gaussian copula
-with those correlations, a third sets each finger to one of four states, a third is broad. (Source: this project's own
-measurement; published joint ranges agree with it.)
+Ranges, couplings and correlations were measured on 55 recorded real poses, fitted with our own hand; a third of the samples
+follows a Gaussian copula with those correlations, a third sets each finger to one of four states, a third is broad. (Source:
+this project's own measurement; published joint ranges agree with it.)
 """
 
 from __future__ import annotations
@@ -20,19 +20,23 @@ from maskhand.hand_model.contact import penetrates
 from maskhand.hand_model.layer import HandModel
 
 FINGERS = ("index", "middle", "little", "ring")  # the model's order; the thumb comes last
-DIP_PER_PIP = np.array([0.40, 0.57, 0.60, 0.65])
+DIP_PER_PIP, DIP_AT_0 = np.array([0.50, 0.68, 0.65, 0.70]), np.array([-9.0, -10.0, 0.0, -3.0])
 
 # Degrees of freedom, in columns: 4 fingers x (MCP flexion, MCP abduction, PIP, DIP), then the thumb's five.
 MCP, ABDUCTION, PIP, DIP = (np.arange(4) * 4 + k for k in range(4))
 SWEEP, PALMAR, TWIST, THUMB_MCP, THUMB_IP = range(16, 21)
 
-MCP_RANGE, PIP_RANGE, DIP_RANGE = (-17.0, 96.0), (-2.0, 108.0), (-12.0, 80.0)
-THUMB_RANGE = {SWEEP: (-5.0, 46.0), PALMAR: (-5.0, 44.0), THUMB_MCP: (-9.0, 54.0), THUMB_IP: (-26.0, 60.0)}
+# What 95 % of the draws lie in [deg]; ring and little finger bend farther at the root, as the palm cups with them.
+MCP_RANGE = np.array([(-17.0, 94.0), (-17.0, 96.0), (-19.0, 113.0), (-17.0, 100.0)])
+PIP_RANGE, DIP_RANGE = (-4.0, 111.0), (-22.0, 82.0)
+THUMB_RANGE = np.array([(-14.0, 53.0), (-10.0, 48.0), (-18.0, 53.0), (-34.0, 62.0)])  # sweep, palmar, MCP, IP
 FINGER_STATES = np.array([(0.0, 4.0), (30.0, 35.0), (65.0, 70.0), (85.0, 98.0)])
+STATE_SHARES = (0.35, 0.2, 0.2, 0.25)
 
 _MCP_CORRELATION = np.array([[1, 0.57, 0.29, 0.40], [0.57, 1, 0.60, 0.81], [0.29, 0.60, 1, 0.86], [0.40, 0.81, 0.86, 1]])
 _PIP_CORRELATION = np.array([[1, 0.47, 0.14, 0.30], [0.47, 1, 0.30, 0.41], [0.14, 0.30, 1, 0.60], [0.30, 0.41, 0.60, 1]])
 _MCP_PIP_CORRELATION = 0.73
+_THUMB_CORRELATION = np.array([[1, 0.40, 0.25, 0.25], [0.40, 1, 0.40, 0.40], [0.25, 0.40, 1, 0.75], [0.25, 0.40, 0.75, 1]])
 
 
 def _copula_factor() -> np.ndarray:
@@ -53,26 +57,31 @@ def sample_angles(count: int, rng: np.random.Generator) -> np.ndarray:
     flexions = np.where(kind == 0, copula, np.where(kind == 1, states, broad))  # (count, 8): MCP x 4, PIP x 4
     angles = np.zeros((count, 21))
     angles[:, MCP], angles[:, PIP] = flexions[:, :4], flexions[:, 4:]
-    dip = DIP_PER_PIP * angles[:, PIP] + rng.normal(0, 12.5, (count, 4))
-    angles[:, DIP] = np.clip(dip, DIP_RANGE[0], DIP_RANGE[1])
+    dip = DIP_AT_0 + DIP_PER_PIP * angles[:, PIP] + rng.normal(0, 12.5, (count, 4))
+    angles[:, DIP] = dip.clip(*DIP_RANGE)
     angles[:, ABDUCTION] = _abduction(angles[:, MCP], rng)
     angles[:, 16:] = _thumb(count, rng)
     return angles
 
 
-def _stretch(uniform: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Map (0, 1) so that its 2.5 % and 97.5 % points fall on the measured range."""
+def _stretch(uniform: np.ndarray, ranges: np.ndarray | tuple[float, float]) -> np.ndarray:
+    """Map (0, 1) so that its 2.5 % and 97.5 % points fall on the measured range, one for all columns or (columns, 2)."""
+    low, high = np.asarray(ranges).T
     return low + (high - low) * ((uniform - 0.025) / 0.95).clip(-0.06, 1.06)
 
 
+def _standing(normal: np.ndarray) -> np.ndarray:
+    """The normal distribution function, to 2e-4."""
+    return 0.5 * (1 + np.tanh(0.7979 * normal * (1 + 0.0447 * normal**2)))
+
+
 def _copula(count: int, rng: np.random.Generator) -> np.ndarray:
-    normal = rng.normal(size=(count, 8)) @ _copula_factor().T
-    uniform = 0.5 * (1 + np.tanh(0.7979 * normal * (1 + 0.0447 * normal**2)))  # the normal CDF, to 2e-4
-    return np.concatenate([_stretch(uniform[:, :4], *MCP_RANGE), _stretch(uniform[:, 4:], *PIP_RANGE)], axis=1)
+    uniform = _standing(rng.normal(size=(count, 8)) @ _copula_factor().T)
+    return np.concatenate([_stretch(uniform[:, :4], MCP_RANGE), _stretch(uniform[:, 4:], PIP_RANGE)], axis=1)
 
 
 def _states(count: int, rng: np.random.Generator) -> np.ndarray:
-    state = rng.integers(0, 4, (count, 4))
+    state = rng.choice(4, (count, 4), p=STATE_SHARES)
     repeats = rng.random((count, 3)) < 0.35  # neighbouring fingers often do the same
     order = (0, 1, 3, 2)  # index, middle, ring, little: neighbours on the hand
     for k in range(1, 4):
@@ -86,31 +95,25 @@ def _broad(count: int, rng: np.random.Generator) -> np.ndarray:
     shared = rng.random((count, 1, 2))
     own = rng.random((count, 4, 2))
     uniform = 0.6 * shared + 0.4 * own
-    return np.concatenate([_stretch(uniform[..., 0], *MCP_RANGE), _stretch(uniform[..., 1], *PIP_RANGE)], axis=1)
+    return np.concatenate([_stretch(uniform[..., 0], MCP_RANGE), _stretch(uniform[..., 1], PIP_RANGE)], axis=1)
 
 
 def _abduction(mcp: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Sideways angle, positive towards the thumb; freedom shrinks as the finger bends."""
     count = len(mcp)
     spread = rng.normal(0.15, 0.65, (count, 1)) * np.array([9.0, 2.0, -12.0, -6.0])  # fan of the whole hand
-    own = rng.normal(0, 1, (count, 4)) * np.array([9.0, 5.0, 8.0, 5.0]) - (4.0, 4.0, 5.0, 3.0)
+    own = rng.normal(0, 1, (count, 4)) * np.array([10.0, 5.5, 12.0, 6.0]) - (5.0, 5.0, 4.0, 4.0)
     wave = rng.normal(0, 4.0, (count, 1))
     freedom = 1 - 0.75 * (mcp / 90).clip(0, 1)
     return ((spread + own + wave) * freedom).clip(-40, 25)
 
 
 def _thumb(count: int, rng: np.random.Generator) -> np.ndarray:
-    thumb = np.zeros((count, 5))
-    uniform = rng.random((count, 2))
-    thumb[:, 0] = _stretch(uniform[:, 0], *THUMB_RANGE[SWEEP])
-    thumb[:, 1] = _stretch(uniform[:, 1], *THUMB_RANGE[PALMAR])
-    thumb[:, 2] = rng.normal(0, 9, count) - 0.18 * (thumb[:, 0] - 20) + 0.22 * (thumb[:, 1] - 20)
-    bend = rng.normal(size=(count, 2))
-    bend[:, 1] = 0.7 * bend[:, 0] + 0.714 * bend[:, 1]
-    uniform = 0.5 * (1 + np.tanh(0.7979 * bend * (1 + 0.0447 * bend**2)))
-    thumb[:, 3] = _stretch(uniform[:, 0], *THUMB_RANGE[THUMB_MCP])
-    thumb[:, 4] = _stretch(uniform[:, 1], *THUMB_RANGE[THUMB_IP])
-    return thumb
+    uniform = _standing(rng.normal(size=(count, 4)) @ np.linalg.cholesky(_THUMB_CORRELATION).T)
+    sweep, palmar, mcp, ip = _stretch(uniform, THUMB_RANGE).T
+    # Recorded thumbs are turned in by 17 degrees here, +- 9; others' estimates by less.
+    twist = rng.normal(-12, 13, count) - 0.25 * (sweep - 20) + 0.25 * (palmar - 20)
+    return np.stack([sweep, palmar, twist, mcp, ip], axis=1)
 
 
 def pose_from_angles(angles: Float[Tensor, "B 21"], axes: JointAxes) -> Float[Tensor, "B 16 3 3"]:
