@@ -67,6 +67,21 @@ def test_boxes_skip_detection(photos, tmp_path) -> None:
     assert len(record["hands"]) == 1 and record["hands"][0]["side"] == "right" and record["hands"][0]["mesh"] is None
 
 
+def test_ones_own_files_are_never_written_over(photos) -> None:
+    before = (photos / "a.png").read_bytes()
+    result = run("reconstruct", photos / "a.png", "-o", photos, "--format", "none", "--steps", 1)
+    assert isinstance(result.exception, MaskHandError) and "a.png is no result of maskhand" in str(result.exception)
+    assert (photos / "a.png").read_bytes() == before
+    own, notes = photos / "more" / "b.jpg", photos / "b.json"
+    notes.write_text("{}")
+    assert "b.json is no result" in str(run("reconstruct", own, "-o", photos).exception)
+    notes.unlink()
+    for _ in range(2):  # results beside photos, and once more over the first ones
+        assert run("reconstruct", own, "-o", photos, "--format", "none", "--steps", 1).exit_code == 0
+    assert "are results" in str(run("reconstruct", photos / "b.png", "-o", photos).exception)
+    assert "matches folders only" in str(run("reconstruct", photos.parent / "phot*", "-o", photos / "o").exception)
+
+
 def test_one_bad_photo_stops_nothing_else_and_is_named(photos, tmp_path) -> None:
     (photos / "bad.jpg").write_bytes(b"not an image")
     result = run("reconstruct", photos, "-o", tmp_path / "o")

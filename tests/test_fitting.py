@@ -35,7 +35,7 @@ def test_keypoints_without_trust_move_nothing(hand_model, poses) -> None:
     fitted, where = fit_keypoints(
         hand_model, poses, shape, at, torch.randn(len(poses), 21, 2), torch.zeros(len(poses), 21), focal=CROP_FOCAL
     )
-    torch.testing.assert_close(fitted, poses, atol=1e-3, rtol=0)  # bones that touch push a little
+    torch.testing.assert_close(fitted, poses, atol=3e-3, rtol=0)  # bones that touch push a little
     torch.testing.assert_close(where, at.clone(), atol=1e-4, rtol=0)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -55,6 +56,15 @@ def test_exif_rotation_is_undone(tmp_path, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored.save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(read_photo(tmp_path / "turned.png").pixels, gradient())
+
+
+@pytest.mark.parametrize("tag", [0x011A, 0x0100])
+def test_a_photo_with_one_broken_exif_entry_is_still_turned_upright(tmp_path, tag: int) -> None:
+    """Resolution, or width, as text: Pillow reads the orientation, but cannot write such data anew."""
+    entries = struct.pack("<HHII", 0x0112, 3, 1, 6), struct.pack("<HHI4s", tag, 2, 4, b"odd")
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + b"".join(sorted(entries)) + struct.pack("<I", 0)
+    Image.fromarray(gradient()).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
     np.testing.assert_array_equal(read_photo(tmp_path / "turned.png").pixels, gradient())
 
 

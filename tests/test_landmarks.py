@@ -39,7 +39,7 @@ def test_a_fit_to_landmarks_knows_they_are_not_keypoints(hand_model, poses) -> N
     shape = torch.zeros(len(poses), 10)
     at = torch.tensor([[0.0, 0.0, 2 * CROP_FOCAL / 7.2]]).expand(len(poses), 3)
     marks = landmark_points(hand_model, poses, shape)
-    target, depth = project_in_crop(marks, at), 2 * CROP_FOCAL / at[:, None, 2] * marks[..., 2]
+    target, depth = project_in_crop(marks, at), 2 * CROP_FOCAL / at[:, None, 2] * (marks - marks[:, :1])[..., 2]
     moved = []
     for offsets in (landmark_offsets(poses), None):
         fitted, _ = fit_keypoints(

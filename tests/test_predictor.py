@@ -11,6 +11,7 @@ import torch
 
 from maskhand import AssetError, ConfigError, InputError, load
 from maskhand.cli.record import result_record
+from maskhand.given import checked_keypoints
 from maskhand.images import read_photo
 from maskhand.rendering.overlay import draw_result
 
@@ -140,6 +141,21 @@ def test_the_record_fits_its_schema(hands, demo_image) -> None:
         jsonschema.validate({**record, "hands": [{**record["hands"][0], "side": "both"}]}, schema)
 
 
+def test_unknown_keypoints_may_hold_anything() -> None:
+    given = np.ones((21, 3))
+    given[4], given[5] = (np.inf, -np.inf, 0), np.nan
+    known = checked_keypoints(given)
+    assert known.shape == (1, 21, 3) and (known[0, 4:6] == 0).all() and (known[0, 6:] == 1).all()
+
+
+def test_all_hands_of_a_crowd_are_shown_from_another_side(hands) -> None:
+    wide = np.zeros((100, 2000, 3), np.uint8)
+    few, many = draw_result(wide, hands[:1] * 2), draw_result(wide, hands[:1] * 14)
+    below = many[-100:, -100:]
+    assert many.shape[0] == 3 * 120 and many.shape[1] - few.shape[1] == (5 - 1) * 120
+    assert below.std() < 20 < many[-220:-120, -220:-20].std(), "14 of 15 places are taken"
+
+
 def test_the_picture_shows_photo_overlay_and_another_view(hands, demo_image) -> None:
     picture = draw_result(demo_image, hands)
     assert picture.dtype == np.uint8 and picture.shape[1] > 2 * picture.shape[0]
@@ -166,6 +182,7 @@ def test_the_picture_shows_photo_overlay_and_another_view(hands, demo_image) -> 
         (lambda p, i: p.reconstruct(i, keypoints=np.zeros((20, 2))), r"expected \(N, 21, 2\)"),
         (lambda p, i: p.reconstruct(i, keypoints=np.full((21, 2), np.nan)), "NaN"),
         (lambda p, i: p.reconstruct(i, keypoints=np.zeros((21, 3))), "fewer than 3 known"),
+        (lambda p, i: p.reconstruct(i, keypoints=np.full((21, 3), 2.0)), "confidence is 2"),
         (lambda p, i: p.reconstruct(i, [[0, 0, 9, 9]], keypoints=np.ones((2, 21, 2))), "2 hands in keypoints but 1 boxes"),
     ],
 )

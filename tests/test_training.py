@@ -8,7 +8,7 @@ import torch
 
 from maskhand.checkpoint import read_state, read_weights, save_state, save_weights
 from maskhand.data.cached import CachedSamples, mixed_indices
-from maskhand.data.feature_cache import TrunkReader, cache_synthetic, complete_shards, photo_truth, write_shard
+from maskhand.data.feature_cache import TrunkReader, cache_synthetic, complete_shards, missing_shards, photo_truth, write_shard
 from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.errors import AssetError, ConfigError, InputError
 from maskhand.model.config import EncoderConfig, ModelConfig
@@ -147,7 +147,15 @@ def test_shards_hold_what_the_network_sees_and_are_written_once(shards) -> None:
     rows = samples.rows(np.array([0, 15]))
     assert rows["map8"].shape == (2, 40, 28, 28)
     assert rows["pose"].shape == (2, 16, 3, 3) and bool(rows["labelled"].all())
-    assert cache_synthetic(shards / "synthetic", seed=11, shard=0, rows=16, config=SceneConfig()) == 0
+    made = {"seed": 11, "rows": 16, "config": SceneConfig()}
+    assert missing_shards(shards / "synthetic", range(2), **made) == [1]
+    for other, message in (
+        ({"rows": 8}, "rows"),
+        ({"config": SceneConfig(object_share=0.0)}, "scenes"),
+        ({"half": True}, "half"),
+    ):
+        with pytest.raises(InputError, match=message):
+            missing_shards(shards / "synthetic", range(2), **made | other)
     assert not CachedSamples(complete_shards(shards / "photos")).small["labelled"].any()
 
 
@@ -214,3 +222,22 @@ def test_averaged_weights_lie_between_the_two(tmp_path) -> None:
     save_weights(tmp_path / "other.safetensors", *shipped_weights(other))
     with pytest.raises(InputError, match="does not fit"):
         average_weights(paths[0], tmp_path / "other.safetensors", tmp_path / "no.safetensors", share=0.5)
+    deeper = MaskHandModel(ModelConfig(width=16, heads=2, synthesizer_layers=6), early.tokenizer)
+    save_weights(tmp_path / "deeper.safetensors", *shipped_weights(deeper))
+    with pytest.raises(InputError, match="does not fit"):  # its new layers are no mixture of anything
+        average_weights(tmp_path / "deeper.safetensors", paths[1], tmp_path / "no.safetensors", share=0.5)
+
+
+def test_weights_of_another_tokenizer_are_no_start(tmp_path, hand_model) -> None:
+    torch.manual_seed(0)
+    first, second = VqMano(TOKENIZER), VqMano(TOKENIZER)
+    save_weights(tmp_path / "start.safetensors", *shipped_weights(MaskHandModel(ModelConfig(width=16, heads=2), first)))
+    config = ModelTraining(
+        train=train_config(),
+        data=DataConfig(synthetic="live"),
+        model=ModelConfig(width=16, heads=2),
+        start=str(tmp_path / "start.safetensors"),
+    )
+    ModelStage(config, first, hand_model)
+    with pytest.raises(ConfigError, match="another tokenizer"):
+        ModelStage(config, second, hand_model)

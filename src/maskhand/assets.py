@@ -61,7 +61,12 @@ def load(
     calibration = Calibration(**config.get("calibration", {}))
     try:
         return Predictor(
-            model, hand, calibration=calibration, device=device, refine=refine, looks=looks or EMBEDDED.get(str(name), 1)
+            model,
+            hand,
+            calibration=calibration,
+            device=device,
+            refine=refine,
+            looks=EMBEDDED.get(str(name), 1) if looks is None else looks,
         )
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error

@@ -69,8 +69,8 @@ def load(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -> T:
         values = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise ConfigError(f"config {path} does not exist; the project's own are in configs/") from None
-    except OSError as error:
-        raise ConfigError(f"config {path} cannot be read: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config {path} cannot be read as text: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"config {path} is not valid TOML: {error}") from error
     for override in overrides:

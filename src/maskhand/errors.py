@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
+
+UNREADABLE_NPZ = (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises over a damaged npz file, or one that holds other arrays."""
+
 
 class MaskHandError(Exception):
     """Base of every error this package raises on purpose."""

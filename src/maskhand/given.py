@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 
 from maskhand.errors import InputError
+
+SUREST = 1.1
+"""Confidences above 1 that are still taken for 1: OpenPose's maps overshoot a little."""
+
+
+def whole_number(value: object, name: str, highest: int) -> int:
+    """The value if it is a whole number from 1 to `highest`, NumPy's among them.
+
+    Raises:
+        InputError: it is not.
+
+    """
+    if not (isinstance(value, Integral) and 1 <= int(value) <= highest):
+        raise InputError(f"{name} is {value!r}; expected a whole number from 1 to {highest}")
+    return int(value)
 
 
 def box_around(points: np.ndarray) -> np.ndarray:
@@ -17,7 +33,7 @@ def box_around(points: np.ndarray) -> np.ndarray:
 
 def _numbers(values: object, name: str, expected: str) -> np.ndarray:
     try:
-        return np.asarray(values, dtype=np.float64)
+        return np.array(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise InputError(f"{name} are {values!r}; expected numbers, {expected}") from None
 
@@ -46,8 +62,10 @@ def checked_boxes(boxes: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
 def checked_keypoints(keypoints: np.ndarray | None) -> np.ndarray | None:
     """(N, 21, 3) float64 x, y [px], confidence; one hand may come without its N, confidences may be left out.
 
+    Unknown ones (confidence 0) become 0, whatever they held.
+
     Raises:
-        InputError: they are no such numbers, or a hand has fewer than 3 known keypoints.
+        InputError: they are no such numbers, confidences exceed 1, or a hand has fewer than 3 known keypoints.
 
     """
     if keypoints is None:
@@ -62,6 +80,12 @@ def checked_keypoints(keypoints: np.ndarray | None) -> np.ndarray | None:
     known = array[..., 2] > 0
     if not np.isfinite(array[known]).all():
         raise InputError("keypoints hold NaN or infinite values; give unknown ones confidence 0")
+    if (array[known][:, 2] > SUREST).any():
+        raise InputError(
+            f"a keypoint's confidence is {array[known][:, 2].max():g}; expected 0 (unknown) to 1; visibility flags become "
+            "confidences by (flag > 0)"
+        )
     if (known.sum(1) < 3).any():
         raise InputError(f"hand {int((known.sum(1) < 3).argmax())} has fewer than 3 known keypoints")
-    return np.nan_to_num(array)
+    array[..., 2] = array[..., 2].clip(max=1)
+    return np.where(known[..., None], array, 0.0)

@@ -6,10 +6,11 @@ import contextlib
 import math
 import warnings
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from maskhand.errors import InputError
 
@@ -18,7 +19,16 @@ DEFAULT_FOCAL_MM = 28.0
 """35 mm-equivalent focal length assumed of a photo that does not tell: a phone's main camera."""
 FILM_DIAGONAL_MM = math.hypot(36, 24)
 MAX_PIXELS = 400_000_000
-_FOCAL_35MM_TAG, _EXIF_IFD = 0xA405, 0x8769
+_FOCAL_35MM_TAG, _ORIENTATION_TAG, _EXIF_IFD = 0xA405, 0x0112, 0x8769
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,7 @@ def read_photo(source: str | Path | Image.Image | np.ndarray, *, focal_px: float
         InputError: no such file, not an image, an empty or absurd one, or an array of another kind.
 
     """
-    if focal_px is not None and not (isinstance(focal_px, (int, float)) and math.isfinite(focal_px) and focal_px > 0):
+    if focal_px is not None and not (isinstance(focal_px, Real) and math.isfinite(focal_px) and focal_px > 0):
         raise InputError(f"focal length is {focal_px!r}; it must be a positive number of pixels")
     if isinstance(source, np.ndarray):
         pixels, exif_mm = _from_array(source), None
@@ -88,13 +98,7 @@ def _from_pil(image: Image.Image, name: str) -> tuple[np.ndarray, float | None]:
         raise InputError(f"{name} has {image.width} x {image.height} pixels; there is nothing to see")
     if image.width * image.height > MAX_PIXELS:
         raise InputError(f"{name} has {image.width} x {image.height} pixels; at most {MAX_PIXELS // 1_000_000} million work")
-    exif_mm = None
-    # A broken EXIF block is no reason to refuse the photo.
-    with contextlib.suppress(TypeError, ValueError, ZeroDivisionError, OSError, SyntaxError):
-        value = float(image.getexif().get_ifd(_EXIF_IFD).get(_FOCAL_35MM_TAG, 0))
-        exif_mm = value if math.isfinite(value) and 5 <= value <= 2000 else None
-    with contextlib.suppress(TypeError, ValueError, OSError, SyntaxError):
-        image = ImageOps.exif_transpose(image)
+    image, exif_mm = _upright(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _from_array(_deep_grey(np.asarray(image))), exif_mm
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -103,11 +107,26 @@ def _from_pil(image: Image.Image, name: str) -> tuple[np.ndarray, float | None]:
     return np.array(image.convert("RGB")), exif_mm
 
 
+def _upright(image: Image.Image) -> tuple[Image.Image, float | None]:
+    """The image turned as its EXIF data say, and the 35 mm-equivalent focal length they tell.
+
+    Whatever is wrong with EXIF data, each of the two is told as far as it can be read (Pillow's own `exif_transpose` writes all
+    of them anew, and fails over any).
+    """
+    turn, millimetres = None, None
+    with contextlib.suppress(Exception):
+        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
+    with contextlib.suppress(Exception):
+        value = float(image.getexif().get_ifd(_EXIF_IFD).get(_FOCAL_35MM_TAG, 0))
+        millimetres = value if math.isfinite(value) and 5 <= value <= 2000 else None
+    return (image if turn is None else image.transpose(turn)), millimetres
+
+
 def _deep_grey(values: np.ndarray) -> np.ndarray:
     """16-bit (or wider) grey to 8 bits; what already fits is kept."""
     values = np.nan_to_num(values.astype(np.float64))
     top = float(values.max(initial=0))
-    scale = 255 / 65535 if top > 255 else (255.0 if 0 < top <= 1 and values.dtype.kind == "f" and (values % 1).any() else 1.0)
+    scale = 255 / 65535 if top > 255 else (255.0 if 0 < top <= 1 and (values % 1).any() else 1.0)
     return (values * scale).round().clip(0, 255).astype(np.uint8)
 
 

@@ -18,7 +18,7 @@ from maskhand.detection.palm_network import shared_palm_network
 from maskhand.errors import InputError
 from maskhand.geometry.camera import fit_view, project, project_in_crop, translation_from_weak, turn_to_ray
 from maskhand.geometry.crop import Crop, crop_around
-from maskhand.given import box_around, checked_boxes, checked_keypoints
+from maskhand.given import box_around, checked_boxes, checked_keypoints, whole_number
 from maskhand.hand_model.landmarks import landmark_points
 from maskhand.hand_model.layer import HandModel, mirror_pose
 from maskhand.images import Photo, read_photo
@@ -55,9 +55,7 @@ class Predictor:
         refine: bool = True,
         looks: int = 1,
     ) -> None:
-        if not (isinstance(looks, int) and 1 <= looks <= MAX_LOOKS):
-            raise InputError(f"looks is {looks!r}; expected a whole number from 1 to {MAX_LOOKS}")
-        self.looks = looks
+        self.looks = whole_number(looks, "looks", MAX_LOOKS)
         self.model, self.hand_model = model.eval().to(device), hand_model.to(device)
         # Networks of its own on another device: the shared ones stay where other predictors use them.
         shared = device == "cpu"
@@ -152,8 +150,7 @@ class Predictor:
         own: np.ndarray | None = None,
         boxes: np.ndarray | None = None,
     ) -> list[Hand]:
-        if not (isinstance(steps, int) and 1 <= steps <= MAX_STEPS):
-            raise InputError(f"steps is {steps!r}; expected a whole number from 1 to {MAX_STEPS}")
+        steps = whole_number(steps, "steps", MAX_STEPS)
         for side in sides:
             if side not in (None, "left", "right"):
                 raise InputError(f"side is {side!r}; expected 'left' or 'right'")

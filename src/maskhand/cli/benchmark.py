@@ -47,11 +47,14 @@ def benchmark_command(name: str, title: str) -> Any:
         ] = False,
         limit: Limit = None,
     ) -> None:
+        from maskhand.errors import InputError
         from maskhand.evaluation.benchmark import UNKNOWN, evaluate, protocol_of, read_truth
         from maskhand.evaluation.predictions import load_predictions, save_predictions
         from maskhand.evaluation.report import as_markdown, write_report
         from maskhand.images import made_folder
 
+        if keypoint_noise and keypoints != "truth":
+            raise InputError(f"--keypoint-noise {keypoint_noise:g} is noise on the true 2D pose; add --keypoints truth")
         protocol = protocol_of(name)
         if no_reflection:
             protocol = replace(protocol, reflection=False)
@@ -127,7 +130,9 @@ def pose2d(
     benchmark: Annotated[str, typer.Argument(help="freihand, ho3dv2, ho3dv3 or dexycb.")],
     root: Root,
     openpose: Annotated[Path | None, typer.Option(help="Folder of OpenPose's JSON files, {image}_keypoints.json.")] = None,
-    noise: Annotated[list[float] | None, typer.Option(help="Truth with this noise, in sides of the hand's box; repeat.")] = None,
+    noise: Annotated[
+        list[float] | None, typer.Option(min=0, help="Truth with this noise, in sides of the hand's box; repeat.")
+    ] = None,
     split: Split = None,
     model: Weights = "default",
     hand_model: HandModelFile = None,
@@ -135,13 +140,16 @@ def pose2d(
     limit: Limit = None,
 ) -> None:
     """How much the 2D pose matters (paper Appendix F, Table 10): built-in keypoints, the truth, OpenPose's, noisy truth."""
+    from maskhand.errors import InputError
     from maskhand.evaluation.benchmark import measure, protocol_of, read_truth
 
     protocol = protocol_of(benchmark)
+    if openpose is not None and not openpose.is_dir():
+        raise InputError(f"--openpose is {str(openpose)!r}; expected a folder of OpenPose's JSON files")
     truth = read_truth(protocol, root, split or protocol.splits[0], limit=limit)
     predictor = _predictor(model, hand_model)
     settings = [("built-in", "builtin", 0.0), ("truth", "truth", 0.0)]
-    settings += [("OpenPose", str(openpose), 0.0)] if openpose else []
+    settings += [("OpenPose", f"{openpose}/", 0.0)] if openpose else []
     settings += [(f"truth, noise {value:g}", "truth", value) for value in noise or ()]
     rows = {}
     for label, kind, spread in settings:

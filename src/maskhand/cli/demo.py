@@ -16,7 +16,8 @@ def demo(
     from rich.console import Console
 
     from maskhand.assets import embedded, load
-    from maskhand.cli.reconstruct import SideChoice, made_folder, reconstruct_one
+    from maskhand.cli.reconstruct import SideChoice, reconstruct_one
+    from maskhand.images import made_folder
 
     console = Console(stderr=True)
     out = made_folder(out)

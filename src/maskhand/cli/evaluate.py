@@ -73,9 +73,8 @@ def synthetic(
     predictor = load(model)
     if predictor.looks > 1:
         typer.echo(f"one look at each test image is kept: these are the figures of one look, not of '{model}'", err=True)
-    result = reconstruction_errors(
-        predictor.model, predictor.hand_model, synthetic_test(count, cache), steps=steps, limit=count, refine=refine
-    )
+    samples = synthetic_test(count, cache, images=not predictor.model.reads_maps)
+    result = reconstruction_errors(predictor.model, predictor.hand_model, samples, steps=steps, limit=count, refine=refine)
     show(f"{count} synthetic test images, T = {steps} (our hand; not comparable with figures on MANO)", result, json_)
 
 

@@ -63,14 +63,16 @@ def reconstruct(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    paths = [path for path in find_photos(inputs) if out.resolve() not in path.resolve().parents or str(path) in inputs]
+    paths = [path for path in find_photos(inputs) if not is_result(path, out)]
     if not paths:
         raise InputError(f"the only photos of {', '.join(inputs)} are results in {out}")
     given = read_boxes(boxes) if boxes else None
-    out = made_folder(out)
     names = output_names(paths)
+    refuse_to_overwrite(out, names)
     from maskhand.assets import load
+    from maskhand.images import made_folder
 
+    out = made_folder(out)
     predictor = load(model, device=device, refine=refine)
     hands_total, empty, failed = 0, [], []
     columns = (
@@ -89,7 +91,7 @@ def reconstruct(
                     predictor, path, out, name, steps=steps, side=side, boxes=given, focal=focal, mesh=format_.value
                 )
             except (InputError, OSError) as problem:
-                told = problem if isinstance(problem, InputError) else InputError(f"results cannot be written: {problem}")
+                told = problem if isinstance(problem, InputError) else InputError(f"it could not be read or written: {problem}")
                 if len(paths) == 1:
                     raise told from problem
                 failed.append((path, told))
@@ -174,8 +176,40 @@ def find_photos(inputs: list[str]) -> list[Path]:
             matches = sorted(Path(m) for m in glob.glob(text, recursive=True))  # noqa: PTH207 (absolute patterns too)
             if not matches:
                 raise InputError(f"image {text} does not exist")
-            found += [m for m in matches if m.is_file()]
+            files = [m for m in matches if m.is_file()]
+            if not files:
+                raise InputError(f"{text} matches folders only; name a folder itself, or its photos: {text}/*.jpg")
+            found += files
     return list(dict.fromkeys(found))
+
+
+def is_result(path: Path, out: Path) -> bool:
+    """Whether a picture is one that an earlier run put into the folder of results: its record lies beside it."""
+    return path.suffix == ".png" and path.resolve().parent == out.resolve() and _is_record(path.with_suffix(".json"))
+
+
+def refuse_to_overwrite(out: Path, names: list[str]) -> None:
+    """Earlier results may be written over, nothing else.
+
+    Raises:
+        InputError: a picture or JSON of that name is somebody's own.
+
+    """
+    for name in names:
+        record, picture = out / f"{name}.json", out / f"{name}.png"
+        foreign = record if record.exists() else picture
+        if foreign.exists() and not _is_record(record):
+            raise InputError(f"{foreign} is no result of maskhand and would be written over; name another folder with -o")
+
+
+def _is_record(path: Path) -> bool:
+    import json
+
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"maskhand", "hands"} <= content.keys()
 
 
 def output_names(paths: list[Path]) -> list[str]:
@@ -205,12 +239,3 @@ def read_boxes(path: Path) -> dict[str, list]:
     if not isinstance(content, dict):
         raise InputError(f'boxes file {path} holds a {type(content).__name__}; expected {{"photo.jpg": [[x1, y1, x2, y2]]}}')
     return content
-
-
-def made_folder(path: Path) -> Path:
-    """The folder, made if absent."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"output folder {path} cannot be made: {error.strerror or error}") from error
-    return path

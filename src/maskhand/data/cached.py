@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from maskhand.data.feature_cache import TRUTH, open_shard
 from maskhand.errors import InputError
@@ -56,8 +57,16 @@ class CachedSamples:
         batch = {key: torch.from_numpy(values[index]) for key, values in self.small.items()}
         maps = np.stack([self.shards[o]["map8"][i - self.starts[o]] for o, i in zip(owner, index, strict=True)])
         batch["map8"] = torch.from_numpy(maps).float()
-        batch["index"] = torch.from_numpy(index)
         return batch
+
+    def seen(self, index: np.ndarray, size: int | None) -> tuple[dict[str, Tensor], dict[int, Tensor] | Tensor]:
+        """The rows of a batch, and what a model sees of them: (n, 3, size, size) crops in [0, 1], or, if None, maps by scale."""
+        if size is None:
+            rows = self.rows(index)
+            return rows, {4: rows["map8"]}
+        rows = self.images(index)
+        crops = rows["image"].permute(0, 3, 1, 2).float() / 255
+        return rows, crops if crops.shape[-1] == size else interpolate(crops, size=(size, size), mode="bilinear", antialias=True)
 
 
 def mixed_indices(sizes: Sequence[int], shares: Sequence[float], batch: int, seed: int, step: int) -> list[np.ndarray]:

@@ -18,6 +18,7 @@ import copy
 import json
 import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import torch
 
 from maskhand.detection.landmark_network import LandmarkNetwork, shared_landmark_network
 from maskhand.errors import InputError
+from maskhand.synthesis.scenes import SCENES_VERSION, SceneConfig
 
 JPEG_QUALITY = 92
 TRUTH = {
@@ -153,23 +155,61 @@ def photo_truth(keypoints_2d: np.ndarray, keypoints_3d: np.ndarray) -> dict[str,
     }
 
 
+def synthetic_meta(
+    *, seed: int, shard: int, rows: int, config: SceneConfig, half: bool = False, images: bool = False
+) -> dict[str, Any]:
+    """What the meta.json of a synthetic shard says."""
+    return {
+        "source": "synthetic",
+        "seed": seed,
+        "start": shard * rows,
+        "rows": rows,
+        "hand_model": "maskhand-free",
+        "half": half,
+        "images": images,
+        "version": SCENES_VERSION,
+        "scenes": asdict(config),
+    }
+
+
+def missing_shards(root: str | Path, shards: Iterable[int], **settings: Any) -> list[int]:
+    """The shards that are not there yet. settings: `synthetic_meta`'s.
+
+    Raises:
+        InputError: one that is there was made otherwise.
+
+    """
+    missing = []
+    for shard in shards:
+        path = Path(root) / f"seed{settings['seed']}-{shard:05d}" / "meta.json"
+        if not path.exists():
+            missing.append(shard)
+            continue
+        there, wanted = json.loads(path.read_text()), synthetic_meta(shard=shard, **settings)
+        other = [key for key, value in wanted.items() if there.get(key) != value and not (key == "images" and there.get(key))]
+        if other:
+            raise InputError(
+                f"{path.parent} was made with other settings ({', '.join(other)}), or by a version that drew other images; "
+                "name another folder, or remove it"
+            )
+    return missing
+
+
 def cache_synthetic(
-    root: str | Path, *, seed: int, shard: int, rows: int, config: Any, half: bool = False, images: bool = False
+    root: str | Path, *, seed: int, shard: int, rows: int, config: SceneConfig, half: bool = False, images: bool = False
 ) -> int:
-    """Write shard number `shard` of a seed, unless it is there. Runs in a worker process of its own."""
+    """Write shard number `shard` of a seed. Runs in a worker process of its own."""
     from maskhand.hand_model.free_hand import free_hand_data
     from maskhand.hand_model.layer import HandModel
     from maskhand.synthesis.scenes import SceneGenerator
 
-    folder = Path(root) / f"seed{seed}-{shard:05d}"
-    if (folder / "meta.json").exists():
-        return 0
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     generator = SceneGenerator(HandModel(free_hand_data()), config, seed)
-    samples = generator.samples(shard * rows, (shard + 1) * rows)
-    meta = {"source": "synthetic", "seed": seed, "start": shard * rows, "hand_model": "maskhand-free", "half": half}
-    return write_shard(folder, synthetic_truths(samples), TrunkReader(half=half), meta, images=images)
+    samples = synthetic_truths(generator.samples(shard * rows, (shard + 1) * rows))
+    meta = synthetic_meta(seed=seed, shard=shard, rows=rows, config=config, half=half, images=images)
+    folder = Path(root) / f"seed{seed}-{shard:05d}"
+    return write_shard(folder, samples, TrunkReader(half=half), meta, images=images)
 
 
 def cache_shards(
@@ -178,19 +218,25 @@ def cache_shards(
     seed: int,
     shards: Iterable[int],
     rows: int,
-    config: Any,
+    config: SceneConfig,
     workers: int,
     half: bool = False,
     images: bool = False,
 ) -> None:
-    """Write the shards that are missing, in worker processes, with a progress bar."""
+    """Write the shards that are missing, in worker processes, with a progress bar.
+
+    Raises:
+        InputError: one that is there was made with other settings, or by a version that drew other images.
+
+    """
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from multiprocessing import get_context
 
     from rich.console import Console
     from rich.progress import Progress
 
-    missing = [s for s in shards if not (Path(root) / f"seed{seed}-{s:05d}" / "meta.json").exists()]
+    settings: dict[str, Any] = {"seed": seed, "rows": rows, "config": config, "half": half, "images": images}
+    missing = missing_shards(root, shards, **settings)
     if not missing:
         return
     with (
@@ -198,7 +244,6 @@ def cache_shards(
         ProcessPoolExecutor(max_workers=max(1, workers), mp_context=get_context("spawn")) as pool,
     ):
         task = bar.add_task("synthetic images", total=len(missing) * rows)
-        settings = {"seed": seed, "rows": rows, "config": config, "half": half, "images": images}
         jobs = [pool.submit(cache_synthetic, str(root), shard=s, **settings) for s in missing]
         for job in as_completed(jobs):
             bar.advance(task, job.result())

@@ -1,6 +1,6 @@
 """Real photos without 3D labels: which may train, which only measure, and the crops made of them.
 
-The folder layout is that of the project's development data (see docs/data.md); any folder of photos of hands works too.
+The folder layout is that of the project's development data (see docs/data.md).
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import cv2
 import numpy as np
 
 from maskhand.data.feature_cache import photo_truth
+from maskhand.data.matting import matte, put_before
 from maskhand.detection.finder import HandFinder
 from maskhand.detection.landmark_network import INPUT_PX
+from maskhand.errors import InputError
 from maskhand.geometry.crop import crop_around, shaken
 from maskhand.images import PHOTO_SUFFIXES
 from maskhand.records import DetectedHand
+from maskhand.synthesis.backgrounds import background
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class SourcePhoto:
     image: np.ndarray
     """(H, W, 3) uint8 RGB."""
     held_out: bool
+    plain: bool = False
+    """Whether the background is one plain wall, so that the hand can be cut out."""
 
 
 def development_photos(root: str | Path, *, video_step: int = 2, only: str | None = None) -> Iterator[SourcePhoto]:
@@ -41,7 +46,7 @@ def development_photos(root: str | Path, *, video_step: int = 2, only: str | Non
     if only in (None, "sign_digits"):
         for path in sorted((root / "sign_digits").rglob("*.JPG")):
             block = int(path.stem.split("_")[1]) // 10
-            yield SourcePhoto(str(path.relative_to(root)), read_rgb(path), held_out=block % 5 == 0)
+            yield SourcePhoto(str(path.relative_to(root)), read_rgb(path), held_out=block % 5 == 0, plain=True)
     if only in (None, "real_crops"):
         for folder in sorted(p for p in (root / "real_crops").glob("*") if p.is_dir()):
             files = sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
@@ -57,7 +62,7 @@ def development_photos(root: str | Path, *, video_step: int = 2, only: str | Non
 def read_rgb(path: Path) -> np.ndarray:
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise OSError(f"{path} cannot be read as an image")
+        raise InputError(f"{path} cannot be read as an image; fetch it again or remove it")
     return np.ascontiguousarray(image[:, :, ::-1])
 
 
@@ -103,7 +108,10 @@ def teach(
 def photo_samples(
     photos: Iterator[SourcePhoto], *, crops: int, seed: int, own: OwnJoints | None = None
 ) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-    """`crops` shaken, recoloured crops of the surest hand of each photo, with the teacher's keypoints as truth."""
+    """`crops` shaken, recoloured crops of the surest hand of each photo, with the teacher's keypoints as truth.
+
+    Hands before a plain wall are cut out and put before something else in all crops but the first.
+    """
     finder = HandFinder()
     for k, photo in enumerate(photos):
         found = finder.find(photo.image)
@@ -111,9 +119,12 @@ def photo_samples(
             continue
         rng = np.random.default_rng((seed, k))
         flat, world = teach(finder, photo.image, found[0], rng, own=own)
-        for _ in range(crops):
+        hand = matte(photo.image) if photo.plain else None
+        for number in range(crops):
             crop = shaken(crop_around(found[0].keypoints, mirrored=found[0].side == "left"), rng)
             image = recoloured(crop.extract(photo.image, INPUT_PX), rng)
+            if hand is not None and hand.any() and number > 0:
+                image = put_before(image, crop.extract(hand, INPUT_PX), background(INPUT_PX, rng))
             in_crop = world @ crop.camera_rotation()
             yield image, photo_truth(crop.to_crop(flat), in_crop * ([-1, 1, 1] if crop.mirrored else 1))
 

@@ -76,7 +76,8 @@ class HandFinder:
         if not UNSURE_SIDE < hand.right < 1 - UNSURE_SIDE:
             return hand
         both = self.read(image, [crop_around(hand.keypoints, mirrored=mirrored) for mirrored in (False, True)])
-        odds = np.mean([np.log(look.right / (1 - look.right)) for look in both])
+        right = np.clip([look.right for look in both], 1e-6, 1 - 1e-6)
+        odds = np.log(right / (1 - right)).mean()
         return replace(hand, right=float(1 / (1 + np.exp(-odds))))
 
     @torch.inference_mode()

@@ -76,8 +76,8 @@ def real_evidence(
 
     """
     root = Path(root)
-    for part in ("stereo_handpose3d", "finger_counting", "sign_digits", "real_crops"):
-        if not (root / part).is_dir():
+    for part in ("stereo_handpose3d", "finger_counting", "sign_digits", "real_crops", *VIDEOS):
+        if not (root / part).exists():
             raise InputError(f"{root / part} does not exist; DATA must be the folder of development data (docs/data.md)")
     rows = []
     progress("stereo_handpose3d")

@@ -35,9 +35,9 @@ def reconstruction_errors(
     for first in range(0, count, batch):
         device = model.codes.device
         index = np.arange(first, min(first + batch, count))
-        read = samples.rows if model.reads_maps else samples.images
-        rows = {k: v.to(device) for k, v in read(index).items()}
-        seen = {4: rows["map8"]} if model.reads_maps else rows["image"].permute(0, 3, 1, 2).float() / 255
+        rows, seen = samples.seen(index, model.wants_px)
+        rows = {k: v.to(device) for k, v in rows.items()}
+        seen = seen.to(device) if isinstance(seen, Tensor) else {k: v.to(device) for k, v in seen.items()}
         answer = model.reconstruct(seen, rows["points"], hand_model, steps=steps)
         if refine:
             answer = refined(hand_model, answer)

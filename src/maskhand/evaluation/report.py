@@ -58,7 +58,9 @@ def as_markdown(report: Report) -> str:
 def _published_rows(report: Report) -> tuple[Sequence[str], list[str]] | None:
     columns: Sequence[str] = report.protocol.columns
     rows: dict[str, tuple[float | None, ...]] = dict(published(report.protocol, report.split))
-    if report.mask_share and report.protocol.name == "hint":
+    if report.mask_share and report.protocol.name != "hint":
+        return None  # nobody published masked figures of it
+    if report.mask_share:
         columns = [c for c in columns if c.endswith("occluded")]
         rows = dict(HINT_MASKED.get((report.split, round(100 * report.mask_share)), {}))
     if not rows:

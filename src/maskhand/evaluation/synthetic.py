@@ -15,12 +15,18 @@ TEST_SEED = 424_242
 TEST_SHARD_ROWS = 250
 
 
-def synthetic_test(count: int = 5000, folder: str | Path | None = None, *, workers: int = 2) -> CachedSamples:
-    """Features and truth of at least the first `count` test images, drawn now or read from `folder` if they are there."""
+def synthetic_test(
+    count: int = 5000, folder: str | Path | None = None, *, images: bool = False, workers: int = 2
+) -> CachedSamples:
+    """Features and truth of at least the first `count` test images, drawn now or read from `folder` if they are there.
+
+    images: with the crops, for a model that does not read the features.
+    """
     require_packaged_photos()
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(folder or temporary)
         shards = -(-count // TEST_SHARD_ROWS)
-        cache_shards(root, seed=TEST_SEED, shards=range(shards), rows=TEST_SHARD_ROWS, config=SceneConfig(), workers=workers)
+        rows, config = TEST_SHARD_ROWS, SceneConfig()
+        cache_shards(root, seed=TEST_SEED, shards=range(shards), rows=rows, config=config, workers=workers, images=images)
         wanted = [s for s in complete_shards(root) if s.name.startswith(f"seed{TEST_SEED}-")][:shards]
         return CachedSamples(wanted, in_memory=folder is None)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from maskhand.errors import InputError
+from maskhand.errors import UNREADABLE_NPZ, InputError
 from maskhand.evaluation.metrics import aligned_point_error_mm
 from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.rotations import random_rotations
@@ -40,7 +40,7 @@ def recorded_poses(path: str | Path, hand_model: HandModel, *, steps: int = 400)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             positions = arrays["positions_mm"]
-    except (OSError, ValueError, KeyError) as error:
+    except UNREADABLE_NPZ as error:
         raise InputError(f"{path} cannot be read as recorded poses (npz with positions_mm): {error}") from error
     target = torch.as_tensor(positions[:, list(WEBXR_TO_KEYPOINTS)] / 1000, dtype=torch.float32)
     axes = JointAxes.of(hand_model)

@@ -114,18 +114,18 @@ class _Problem:
         """Cost (B,), residual (B, 63) and its change by turns and shift (B, 63, 51), of the keypoints alone."""
         points = own if self.offsets is None else own + carried(rotation, self.offsets)
         scale = 2 * self.focal / translation[:, None, 2:]  # metres at the wrist to the target's unit
-        seen = torch.cat([project_in_crop(points, translation, self.focal), scale * points[..., 2:]], -1)
+        depth = scale * (points - points[:, :1])[..., 2:]
+        seen = torch.cat([project_in_crop(points, translation, self.focal), depth], -1)
         residual = (seen - self.measured) * self.certainty
         # Keypoints far off count less (Huber): they are more likely wrong than the hand is.
         far = residual.norm(dim=-1, keepdim=True)
         robust = (OUTLIER / far.clamp(min=OUTLIER)).sqrt()
         cost = torch.where(far < OUTLIER, far.square(), 2 * OUTLIER * far - OUTLIER**2).sum((1, 2))
         by_point = 2 * self.focal * projection_gradient(points + translation[:, None])  # (B, 21, 2, 3)
-        onward = torch.zeros_like(by_point[:, :, :1])
-        onward[..., 2] = scale
-        by_place = torch.cat([by_point, onward], -2)  # (B, 21, 3, 3): what moving a point changes
-        turns = (by_place[:, :, None] @ _by_turn(points, own, rotation)).transpose(2, 3).flatten(3)  # (B, 21, 3, 48)
-        by_shift = torch.cat([by_point, torch.zeros_like(onward)], -2)  # the depth is about the wrist: moving all changes nothing
+        moved = _by_turn(points, own, rotation)  # (B, 21, 16, 3, 3)
+        deeper = scale[..., None, None] * (moved - moved[:, :1])[..., 2:, :]  # about the target's own wrist
+        turns = torch.cat([by_point[:, :, None] @ moved, deeper], -2).transpose(2, 3).flatten(3)  # (B, 21, 3, 48)
+        by_shift = nn.functional.pad(by_point, (0, 0, 0, 1))  # moving all changes no depth
         jacobian = torch.cat([turns, by_shift], -1) * (self.certainty * robust)[..., None]
         return cost, (residual * robust).flatten(1), jacobian.flatten(1, 2)
 

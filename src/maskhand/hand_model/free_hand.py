@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskhand.errors import AssetError
+from maskhand.errors import UNREADABLE_NPZ, AssetError
 from maskhand.hand_model.layer import HandModelData
 
 
@@ -43,5 +43,5 @@ def load_npz(path: str | Path, *, name: str | None = None) -> HandModelData:
             )
     except FileNotFoundError:
         raise AssetError(f"hand model {path} does not exist") from None
-    except (OSError, ValueError) as error:
+    except UNREADABLE_NPZ as error:
         raise AssetError(f"hand model {path} cannot be read as an npz: {error}") from error

@@ -151,13 +151,12 @@ class HandModel(nn.Module):
         pose: Float[Tensor, "B 16 3 3"], joints: Float[Tensor, "B 16 3"]
     ) -> tuple[Float[Tensor, "B 16 3 3"], Float[Tensor, "B 16 3"]]:
         """World rotation of each joint, and the translation that carries rest points: x -> R x + t."""
-        rotations, positions = [pose[:, 0]], [joints[:, 0]]
+        rotation, positions = global_rotations(pose), [joints[:, 0]]
         for joint in range(1, 16):
             parent = MODEL_PARENTS[joint]
             offset = joints[:, joint] - joints[:, parent]
-            positions.append(positions[parent] + (rotations[parent] @ offset[..., None])[..., 0])
-            rotations.append(rotations[parent] @ pose[:, joint])
-        rotation, position = torch.stack(rotations, 1), torch.stack(positions, 1)
+            positions.append(positions[parent] + (rotation[:, parent] @ offset[..., None])[..., 0])
+        position = torch.stack(positions, 1)
         return rotation, position - (rotation @ joints[..., None])[..., 0]
 
 

@@ -87,6 +87,11 @@ class MaskHandModel(nn.Module):
         return self.config.encoder.backbone == "hand" and self.config.encoder.learns != "all"
 
     @property
+    def wants_px(self) -> int | None:
+        """Side of the crops it reads; None if it can do with the landmark network's maps."""
+        return None if self.reads_maps else self.encoder.backbone.input_px
+
+    @property
     def codes(self) -> Float[Tensor, "K C"]:
         return self.tokenizer.codebook.codes
 
@@ -113,7 +118,9 @@ class MaskHandModel(nn.Module):
         pose_context = None if self.pose_graph is None else self.pose_graph(keypoints)
         if self.config.pose_context:
             own = keypoints[:, self.token_keypoint]  # (B, L, 4)
-            reference = torch.where(own[..., 2:3] > 0, own[..., :2].clamp(-1.5, 1.5), 0.0) + reference
+            rows, columns = self.encoder.backbone.base
+            places = own[..., :2].clamp(-1.5, 1.5) * own.new_tensor([rows / columns, 1.0])  # a narrower base sees the middle only
+            reference = torch.where(own[..., 2:3] > 0, places, 0.0) + reference
         return Context(
             self.synthesizer.prepare(pyramid), pose_context, reference, CodeGeometry.of(self.codes), shape, weak_camera
         )

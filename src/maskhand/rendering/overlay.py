@@ -36,15 +36,14 @@ def draw_result(image: np.ndarray, hands: Sequence[Hand]) -> np.ndarray:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     photo = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     panels = [photo, draw_overlay(photo, hands, scale)]
-    columns = max(1, -(-len(hands) // 2)) if len(hands) > 1 else len(hands)
     if hands:
-        side = size[1] if len(hands) == 1 else max(120, size[1] // 2)
-        views = [draw_view(hand, side) for hand in hands[:6]]
+        count = 1 if len(hands) == 1 else max(2, round((len(hands) / 1.5) ** 0.5))  # rows
+        columns = -(-len(hands) // count)
+        views = [draw_view(hand, max(120, size[1] // count)) for hand in hands]
         views += [np.full_like(views[0], PAPER)] * (-len(views) % columns)
-        rows = [np.hstack(views[k : k + columns]) for k in range(0, len(views), columns)]
-        block = np.vstack(rows)
-        panels.append(_padded(block, size[1]))
-    return np.hstack(panels)
+        panels.append(np.vstack([np.hstack(views[k : k + columns]) for k in range(0, len(views), columns)]))
+    height = max(len(panel) for panel in panels)
+    return np.hstack([_padded(panel, height) for panel in panels])
 
 
 def draw_overlay(image: np.ndarray, hands: Sequence[Hand], scale: float = 1.0) -> np.ndarray:
@@ -145,8 +144,6 @@ def _labelled(image: np.ndarray, hands: Sequence[Hand], scale: float) -> np.ndar
 
 
 def _padded(block: np.ndarray, height: int) -> np.ndarray:
-    """The block cut or filled to a height."""
-    if len(block) >= height:
-        return block[:height]
+    """The block filled up to a height."""
     fill = np.full((height - len(block), *block.shape[1:]), PAPER, np.uint8)
     return np.vstack([block, fill])

@@ -24,6 +24,8 @@ from maskhand.synthesis.geometry import Part, forearm, primitive, ring
 from maskhand.synthesis.materials import HandRegions, Light, glove_colours, skin_colours, texture_volume
 from maskhand.synthesis.pose_prior import PosePrior
 
+SCENES_VERSION = 3
+"""Raised whenever a seed comes to give other images: 2 with 0.3.0's crop, 3 with 0.6.0's poses."""
 CHUNK = 16
 OVERSAMPLING = 1.5
 """Pixels rendered per pixel kept, along each side."""
@@ -52,7 +54,7 @@ class SceneConfig:
     occluder_share: float = 0.22
     other_hand_share: float = 0.12
     ring_share: float = 0.0
-    """Hands with a finger ring. This and the next two are 0 in the synthetic test, whose images stay what they were."""
+    """Hands with a finger ring. This and the next two are 0 in the synthetic test."""
     low_light_share: float = 0.0
     style_share: float = 0.0
     """Images whose colours are moved towards those of another picture."""

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from maskhand.checkpoint import read_state, save_state, save_weights
 from maskhand.errors import ConfigError
+from maskhand.images import made_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,8 +204,7 @@ def fit(
         The last evaluation.
 
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = made_folder(out)
     run = _Run(stage, config, out, resume=resume)
     end = min(config.steps, stop_after or config.steps)
     results: dict[str, float] = {}

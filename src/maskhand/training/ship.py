@@ -31,8 +31,10 @@ def ship_weights(weights: str | Path, out: str | Path, cache: str | Path, *, lim
     spreads, errors = [], []
     count = min(limit, len(samples))
     for first in range(0, count, batch):
-        rows = samples.rows(np.arange(first, min(first + batch, count)))
-        answer = refined(hand, model.reconstruct({4: rows["map8"]}, rows["points"], hand))
+        rows, seen = samples.seen(np.arange(first, min(first + batch, count)), model.wants_px)
+        if not rows["labelled"].all():
+            raise InputError(f"{cache} holds photos, whose poses nobody knows; name shards of `maskhand data cache synthetic`")
+        answer = refined(hand, model.reconstruct(seen, rows["points"], hand))
         found, wanted = hand.keypoints(answer.pose, answer.shape), hand.keypoints(rows["pose"], rows["shape"])
         errors.append(1000 * (align_similarity(found, wanted) - wanted).norm(dim=-1))
         spreads.append(answer.spread)
@@ -48,8 +50,8 @@ def ship_weights(weights: str | Path, out: str | Path, cache: str | Path, *, lim
 def average_weights(later: str | Path, earlier: str | Path, out: str | Path, *, share: float) -> str:
     """Write `share` of a later run's weights plus the rest of those of the run it started from; returns a line that says so.
 
-    What the earlier run lacks it had anyway: blocks of the trunk as they were, or a layer that starts without effect (zeros). A
-    keypoint head that only the later run has is taken as it is.
+    What the earlier run lacks it had anyway: blocks of the trunk as they were, or the layer for the keypoints' depth, which
+    starts without effect (zeros). A keypoint head that only the later run has is taken as it is.
     (Wortsman et al., CVPR 2022, WiSE-FT: such an average keeps more of what the start was good at.)
 
     Raises:
@@ -69,8 +71,10 @@ def average_weights(later: str | Path, earlier: str | Path, out: str | Path, *, 
             old = before[key]
         elif key.startswith("keypoint_head."):
             old = value
+        elif key.startswith("pose_graph.depth."):
+            old = torch.zeros_like(value)
         else:
-            old = trunk.get(block) if own != key else torch.zeros_like(value)
+            old = trunk.get(block) if own != key else None
         if old is None or old.shape != value.shape:
             raise InputError(
                 f"{earlier} does not fit {later}: they differ in {key}; the later run must have started from the earlier"

@@ -74,6 +74,10 @@ class DataConfig:
     backgrounds: str | None = None
     """Folder of photographs for live images."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.photo_share < 1:
+            raise ConfigError(f"data.photo_share is {self.photo_share}; it must be at least 0 and less than 1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelTraining:
@@ -218,6 +222,12 @@ class ModelStage(Stage):
         model = MaskHandModel(config.model, tokenizer, hand_model.shape_count)
         if config.start:
             tensors, _ = read_weights(config.start)
+            codes = tensors.get("tokenizer.codebook.codes")
+            if codes is not None and (codes.shape != model.codes.shape or not codes.allclose(model.codes, rtol=0.01, atol=0.001)):
+                raise ConfigError(
+                    f"{config.start} was trained with another tokenizer than '{config.tokenizer}'; "
+                    f"set tokenizer={config.start} to go on with its own, or start from other weights"
+                )
             load_into(model, model.state_dict() | tensors, source=config.start)
         self.module = ModelObjective(config, model, hand_model)
         data = config.data
@@ -250,7 +260,7 @@ class ModelStage(Stage):
         objective: ModelObjective = self.module  # type: ignore[assignment]
         size = objective.model.encoder.backbone.input_px
         scenes = replace(TRAINING_SCENES, size=size, backgrounds=data.backgrounds, upright=self.config.model.upright_crop)
-        photos = round(train.batch_size * data.photo_share) if data.photos else 0
+        photos = min(round(train.batch_size * data.photo_share), train.batch_size - 1) if data.photos else 0
         made = live_batches(
             free_hand_data(), scenes, seed=train.seed + 1, batch=train.batch_size - photos, start=start, workers=data.workers
         )

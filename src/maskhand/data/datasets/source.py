@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from maskhand.data.sample import Sample, problems, projected
-from maskhand.errors import InputError
+from maskhand.errors import UNREADABLE_NPZ, InputError
 from maskhand.hand_model.mano import RestrictedUnpickler
 
 
@@ -104,7 +102,7 @@ def read_npz(path: Path, keys: tuple[str, ...] | None = None) -> dict[str, np.nd
     try:
         with np.load(found(path), allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files if keys is None or key in keys}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
+    except UNREADABLE_NPZ as error:
         raise InputError(f"{path} cannot be read as an npz file of plain arrays: {error}") from error
 
 
