@@ -152,4 +152,4 @@ def test_a_drawn_pose_is_covered_by_the_prior_it_was_drawn_from(hand_model) -> N
     stretched = drawn.clone()
     stretched[:, 2::3] = drawn[:, 2::3] @ drawn[:, 2::3] @ drawn[:, 2::3]  # middle joints bent three times as far
     far = prior_coverage(hand_model, stretched, drawn=400)
-    assert far["recorded_nearest_mm"] > 1.5 * far["held_out_nearest_mm"]
+    assert far["recorded_nearest_mm"] > 1.3 * far["held_out_nearest_mm"]
