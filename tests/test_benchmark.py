@@ -64,8 +64,9 @@ def test_five_millimetres_of_noise_give_five_millimetres(name, folders, tmp_path
         if name != "dexycb":
             assert figures["camera MPVPE"].value == pytest.approx(5.0, abs=1e-3)
             spread = 1000 * (truth.vertices - truth.vertices.mean(1, keepdims=True)).std(1).mean() * np.sqrt(3)
-            # Alignment also scales noisy points down a little, which takes a share of the error away.
-            assert figures["PA-MPVPE"].value == pytest.approx(5.0 * spread / np.hypot(spread, 5), abs=0.03)
+            # Alignment also scales noisy points down a little, which takes a share of the error away (of its root mean square;
+            # the mean lies about 0.01 lower, and ten hands scatter by 0.01).
+            assert figures["PA-MPVPE"].value == pytest.approx(5.0 * spread / np.hypot(spread, 5), abs=0.05)
             assert figures["F@15"].value == 1 and 0 < figures["F@5"].value < 1
         else:
             assert "PA-MPVPE" not in figures

@@ -74,7 +74,7 @@ def test_the_tokenizer_overfits_four_poses(hand_model, poses) -> None:
     config = TokenizerTraining(train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), tokenizer=TINY)
     objective = TokenizerObjective(config, hand_model).train()
     optimizer = torch.optim.Adam(objective.parameters(), lr=3e-3)
-    for _ in range(300):
+    for _ in range(400):
         loss, _ = objective(poses[:4])
         optimizer.zero_grad()
         loss.backward()
