@@ -100,7 +100,7 @@ def test_a_model_run_evaluates_keeps_the_best_and_logs(tmp_path, hand_model, sha
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
 
 
-def test_live_images_and_photos_train_a_whole_backbone_and_resume_exactly(tmp_path, hand_model, shards) -> None:
+def test_live_images_and_photos_train_a_whole_backbone_and_resume(tmp_path, hand_model, shards) -> None:
     torch.manual_seed(3)
     tokenizer = VqMano(TOKENIZER).eval()
 
