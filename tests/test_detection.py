@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from maskhand.detection.finder import HandFinder
-from maskhand.detection.landmark_network import shared_landmark_network
+from maskhand.detection.landmark_network import DEPTH_SCALE, shared_landmark_network
 from maskhand.detection.palm_detector import PalmDetector, iou, weighted_nms
 from maskhand.detection.palm_network import shared_palm_network
 
@@ -49,7 +49,7 @@ def test_the_landmark_network_is_the_original(original_networks, demo_image) -> 
         points, presence, handedness, world = run_original(original_networks, "hand_landmarks_detector.tflite", image)
         with torch.no_grad():
             ours = shared_landmark_network()(torch.from_numpy(image).permute(2, 0, 1)[None])
-        np.testing.assert_allclose(ours.points.numpy() * 224, points.reshape(1, 21, 3), atol=2e-3)
+        np.testing.assert_allclose(ours.points.numpy() * 224 * [1, 1, DEPTH_SCALE], points.reshape(1, 21, 3), atol=2e-3)
         np.testing.assert_allclose(ours.world.numpy(), world.reshape(1, 21, 3), atol=1e-5)
         np.testing.assert_allclose(ours.presence.numpy(), presence[0], atol=1e-5)
         np.testing.assert_allclose(ours.right.numpy(), handedness[0], atol=1e-5)

@@ -167,6 +167,18 @@ def test_two_opinions_of_keypoints_count_by_how_far_they_agree() -> None:
     assert (shift < 0.06).all(), "a hand that lies elsewhere counts little"
 
 
+def test_two_opinions_of_depth_count_by_how_far_they_agree() -> None:
+    own = torch.cat([torch.rand(1, 21, 2) - 0.5, torch.full((1, 21, 1), 0.7), torch.rand(1, 21, 1)], -1)
+    pulls = []
+    for apart, elsewhere in ((0.05, 0.0), (0.6, 0.0), (0.05, 0.5)):
+        other = own + torch.tensor([elsewhere, 0, 0, apart])
+        pulls.append((merged_keypoints(own, other) - own)[..., 3].mean() / apart)
+    near, far, displaced = pulls
+    assert 0.3 < near < 1
+    assert far < near / 2, "a hand of another depth counts little"
+    assert displaced < near / 2, "so does one that lies elsewhere"
+
+
 def test_the_keypoint_head_is_taught_the_landmark_networks_places(hand_model, poses) -> None:
     settings = ModelTraining(train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), data=DataConfig(synthetic="unused"))
     objective = ModelObjective(settings, small_model(keypoint_width=16), hand_model)

@@ -179,6 +179,13 @@ def test_a_shard_that_fails_leaves_nothing_behind(tmp_path) -> None:
         complete_shards(tmp_path)
 
 
+def test_shards_with_depths_in_another_unit_are_refused(tmp_path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "meta.json").write_text('{"source": "photos", "rows": 3}')
+    with pytest.raises(InputError, match="another unit"):
+        complete_shards(tmp_path)
+
+
 def test_the_learning_rate_warms_up_and_decays() -> None:
     settings = train_config(steps=1000, warmup_steps=100, final_rate=0.1)
     rates = [rate_at(k, settings) for k in range(1000)]

@@ -31,6 +31,8 @@ from maskhand.errors import InputError
 from maskhand.synthesis.scenes import SCENES_VERSION, SceneConfig
 
 JPEG_QUALITY = 92
+POINTS_VERSION = 2
+"""Raised whenever shards hold other numbers for the same crop: 2 with 0.7.0's unit of the landmark network's depth."""
 TRUTH = {
     "pose": (16, 3, 3),
     "shape": (10,),
@@ -110,7 +112,7 @@ def write_shard(
         if images:
             np.save(partial / "jpeg.npy", np.concatenate(jpegs))
             np.save(partial / "jpeg_end.npy", np.cumsum([len(jpeg) for jpeg in jpegs]))
-        (partial / "meta.json").write_text(json.dumps({**meta, "rows": len(truths)}))
+        (partial / "meta.json").write_text(json.dumps({**meta, "points": POINTS_VERSION, "rows": len(truths)}))
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     finally:
@@ -122,12 +124,18 @@ def complete_shards(root: str | Path) -> list[Path]:
     """The finished shards under a folder, by name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or one was written by a version whose keypoints meant something else.
 
     """
     shards = sorted(path.parent for path in Path(root).rglob("meta.json"))
     if not shards:
         raise InputError(f"{root} holds no feature shard; write some with `maskhand data cache`")
+    for shard in shards:
+        if json.loads((shard / "meta.json").read_text()).get("points") != POINTS_VERSION:
+            raise InputError(
+                f"{shard} holds the landmark network's depth in another unit, as versions before 0.7.0 did; "
+                "remove it and write it again with `maskhand data cache`"
+            )
     return shards
 
 
@@ -185,7 +193,7 @@ def missing_shards(root: str | Path, shards: Iterable[int], **settings: Any) -> 
         if not path.exists():
             missing.append(shard)
             continue
-        there, wanted = json.loads(path.read_text()), synthetic_meta(shard=shard, **settings)
+        there, wanted = json.loads(path.read_text()), synthetic_meta(shard=shard, **settings) | {"points": POINTS_VERSION}
         other = [key for key, value in wanted.items() if there.get(key) != value and not (key == "images" and there.get(key))]
         if other:
             raise InputError(

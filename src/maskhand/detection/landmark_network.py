@@ -18,6 +18,8 @@ from torch.nn.functional import pad, relu6
 from maskhand.checkpoint import load_into, read_weights
 
 INPUT_PX = 224
+DEPTH_SCALE = 0.4
+"""The network's unit of depth in that of its x and y [MediaPipe: `normalize_z`]."""
 TRUNK_CHANNELS = {4: 24, 8: 40, 16: 112, 32: 192}
 """Channels of the trunk's maps by stride."""
 POOLED_CHANNELS = 1152
@@ -167,7 +169,7 @@ class LandmarkNetwork(nn.Module):
     def read(self, pooled: Float[Tensor, "B 1152"]) -> Landmarks:
         """The heads alone."""
         return Landmarks(
-            points=self.landmarks(pooled).unflatten(1, (21, 3)) / INPUT_PX,
+            points=self.landmarks(pooled).unflatten(1, (21, 3)) / pooled.new_tensor([INPUT_PX, INPUT_PX, INPUT_PX * DEPTH_SCALE]),
             world=self.world(pooled).unflatten(1, (21, 3)),
             presence=self.presence(pooled)[:, 0].sigmoid(),
             right=self.handedness(pooled)[:, 0].sigmoid(),

@@ -24,6 +24,8 @@ PLACE_SIGMA = 0.03
 """How far off a sure keypoint is, in the same unit; an unsure one by this over its confidence squared. Measured [ours]."""
 OTHER_SHARE = 0.3
 """How much of the squared distance between two opinions is the other network's fault, per axis [ours]."""
+DEPTH_AGREEMENT = 0.3
+"""Distance between the two's depths, over the whole hand, at which the other network's counts half [ours]."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def merged_keypoints(own: Float[Tensor, "B 21 4"], other: Float[Tensor, "B 21 4"
 
     Our confidence says how far off our keypoint is. How far off the other network is cannot be told from one of its points, but
     from how far it lies from ours, in this point and over the whole hand: on plain photos the two agree, and its keypoints are
-    the finer ones; where it is led astray they do not.
+    the finer ones; where it is led astray they do not. Its depth counts by the same share, and less where the two depths differ.
     """
     ours = (PLACE_SIGMA / own[..., 2].square()).square()
     apart = (own[..., :2] - other[..., :2]).square().sum(-1)
@@ -102,7 +104,9 @@ def merged_keypoints(own: Float[Tensor, "B 21 4"], other: Float[Tensor, "B 21 4"
     share = (ours / (ours + theirs) * (other[..., 2] > 0))[..., None]
     places = own[..., :2].lerp(other[..., :2], share)
     confidence = own[..., 2:3] / (1 - share).sqrt().sqrt()
-    return torch.cat([places, confidence.clamp(max=1), own[..., 3:]], -1)
+    depths_apart = (own[..., 3:] - other[..., 3:]).square().mean(1, keepdim=True)
+    depth = own[..., 3:].lerp(other[..., 3:], share / (1 + depths_apart / DEPTH_AGREEMENT**2))
+    return torch.cat([places, confidence.clamp(max=1), depth], -1)
 
 
 def _mixing(width: int) -> nn.Sequential:

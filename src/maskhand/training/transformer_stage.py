@@ -44,7 +44,8 @@ class MaskConfig:
     wrong_tokens: float = 0.1
     """Share of the visible tokens replaced by random ones [sibling: MoMask]."""
     own_tokens: float = 0.0
-    """Share of batches whose visible tokens are what a first round of the model itself made of them, as at inference [ours]."""
+    """Share of batches whose visible tokens are what a first round of the model itself made of them, as at inference [ours].
+    Only these teach later rounds on photos, whose tokens nobody knows."""
     outside_keypoints: float = 0.25
     """Share of samples that get the landmark network's keypoints where the model finds its own [ours]."""
     no_keypoints: float = 0.1
@@ -116,7 +117,9 @@ class ModelObjective(nn.Module):
         with torch.no_grad(), torch.autocast(labelled.device.type, enabled=False):
             tokens = model.tokenizer.encode(batch["pose"])
         mask = random_mask(*tokens.shape, low=self.masking.low, high=self.masking.high, device=tokens.device)
-        mask = mask | (labelled[:, None] == 0)  # a photo has no tokens to show
+        own = bool(self.masking.own_tokens) and float(torch.rand(())) < self.masking.own_tokens
+        if not own:
+            mask = mask | (labelled[:, None] == 0)  # a photo has no tokens to show but the model's own
         wrong = (torch.rand_like(mask, dtype=torch.float32) < self.masking.wrong_tokens) & ~mask
         shown = torch.where(wrong, torch.randint_like(tokens, len(model.codes)), tokens)
         if "image" in batch:
@@ -131,7 +134,7 @@ class ModelObjective(nn.Module):
             points = torch.where(outside, points, looked.found.keypoints.detach())
         context = model.observe(looked, self._disturbed(points))
         visible = model.codes[shown]
-        if self.masking.own_tokens and float(torch.rand(())) < self.masking.own_tokens:
+        if own:
             with torch.no_grad():
                 first = model.predict(context, visible, torch.ones_like(mask)).float()
             visible = first.softmax(-1) @ model.codes
