@@ -34,6 +34,9 @@ THUMB_YAW_PITCH_DEG = ((46.0, -8.0), (36.0, -10.0), (32.0, -8.0))
 # MANO joint -> metres towards the wrist. The thumb's MCP moves the other way: between MANO's place for it and the one that
 # tracked hands (WebXR) and 2D landmark networks use.
 PROXIMAL_SHIFT_M = {1: 0.0075, 7: 0.0025, 10: 0.0015, 14: -0.004}
+# MANO joint at a finger's base -> length of its proximal phalanx [mm] at MakeHuman's size of palm: that of the tracked hands of
+# quest_handposes, whose palms are as long. MakeHuman's are 5 to 9 mm shorter.
+PROXIMAL_PHALANX_M = {1: 0.0382, 4: 0.0426, 7: 0.0304, 10: 0.0386}
 LOCAL_CHANGES = (
     "r-hand-trans-out",
     "r-hand-fingers-length-incr",
@@ -117,6 +120,9 @@ def build(vertices: np.ndarray, joints: np.ndarray, weights: np.ndarray, faces: 
 
     moved, weights = move_joints(mean, faces, joint_mean, weights)
     weights = smooth_weights(weights, faces, mean, moved)
+    mean, moved = lengthen(mean, moved, weights)
+    scale = LENGTH_M / np.linalg.norm(mean[TIPS[1]])
+    mean, moved, shapedirs, joint_dirs = (scale * x for x in (mean, moved, shapedirs, joint_dirs))
     regressor = fit_regressor(mean, shapedirs, moved, joint_dirs, loop)
     print(f"explained variance of {COMPONENTS} components: {explained:.4f}")
     print("rms per vertex [mm]:", (1000 * np.sqrt((shapedirs**2).sum(-1).mean(-1))).round(2))
@@ -205,6 +211,20 @@ def move_joints(mean: np.ndarray, faces: np.ndarray, joints: np.ndarray, weights
         result[near] += values[hit] - weights[near]
     result = result.clip(0)
     return joints, result / result.sum(axis=1, keepdims=True)
+
+
+def lengthen(mean: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Stretch the proximal phalanges along their bones; what lies beyond them moves along."""
+    mean, joints = mean.copy(), joints.copy()
+    for base, wanted in PROXIMAL_PHALANX_M.items():
+        bone = joints[base + 1] - joints[base]
+        length = np.linalg.norm(bone)
+        direction = bone / length
+        along = ((mean - joints[base]) @ direction / length).clip(0, 1)
+        share = along * weights[:, base : base + 3].sum(axis=1)
+        mean += (wanted - length) * share[:, None] * direction
+        joints[base + 1 : base + 3] += (wanted - length) * direction
+    return mean, joints
 
 
 def dense_surface(mean: np.ndarray, faces: np.ndarray, weights: np.ndarray):

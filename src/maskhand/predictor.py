@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from maskhand.config import DEFAULT_STEPS
 from maskhand.detection.finder import UNSURE_SIDE, HandFinder, HandProvider
 from maskhand.detection.landmark_network import INPUT_PX, shared_landmark_network
 from maskhand.detection.palm_detector import PalmDetector
@@ -67,7 +68,7 @@ class Predictor:
         self.refine = refine
 
     def __call__(
-        self, image: ImageSource, *, steps: int = 5, side: Side | None = None, focal_px: float | None = None
+        self, image: ImageSource, *, steps: int = DEFAULT_STEPS, side: Side | None = None, focal_px: float | None = None
     ) -> list[Hand]:
         """All hands of a photo, surest first; possibly none.
 
@@ -83,7 +84,7 @@ class Predictor:
         """
         return self.from_photo(read_photo(image, focal_px=focal_px), steps=steps, side=side)
 
-    def from_photo(self, photo: Photo, *, steps: int = 5, side: Side | None = None) -> list[Hand]:
+    def from_photo(self, photo: Photo, *, steps: int = DEFAULT_STEPS, side: Side | None = None) -> list[Hand]:
         """The same for a photo that has been read already."""
         found = self.provider.find(photo.pixels)
         return self._reconstruct(photo, found, [side] * len(found), steps)
@@ -95,7 +96,7 @@ class Predictor:
         sides: Sequence[Side] | None = None,
         *,
         keypoints: np.ndarray | None = None,
-        steps: int = 5,
+        steps: int = DEFAULT_STEPS,
         focal_px: float | None = None,
     ) -> list[Hand]:
         """One hand per box, without detection, in the order given.
@@ -109,7 +110,7 @@ class Predictor:
         return self.from_boxes(read_photo(image, focal_px=focal_px), boxes, sides, keypoints=keypoints, steps=steps)
 
     def from_detected(
-        self, image: ImageSource, found: list[DetectedHand], *, steps: int = 5, focal_px: float | None = None
+        self, image: ImageSource, found: list[DetectedHand], *, steps: int = DEFAULT_STEPS, focal_px: float | None = None
     ) -> list[Hand]:
         """Hands that a provider has found already, in the order given."""
         return self._reconstruct(read_photo(image, focal_px=focal_px), found, [None] * len(found), steps)
@@ -121,7 +122,7 @@ class Predictor:
         sides: Sequence[Side] | None = None,
         *,
         keypoints: np.ndarray | None = None,
-        steps: int = 5,
+        steps: int = DEFAULT_STEPS,
     ) -> list[Hand]:
         """`reconstruct` for a photo that has been read already."""
         own = checked_keypoints(keypoints)

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from maskhand.config import DEFAULT_STEPS
+
 
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")] = Path("maskhand-demo"),
-    steps: Annotated[int, typer.Option(help="Rounds of unmasking.")] = 5,
+    steps: Annotated[int, typer.Option(help="Rounds of unmasking.")] = DEFAULT_STEPS,
 ) -> None:
     """Reconstruct the hands of the picture that comes with the package; needs no download."""
     from rich.console import Console

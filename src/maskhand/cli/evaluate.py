@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from maskhand.cli import benchmark
+from maskhand.config import DEFAULT_STEPS
 
 app = typer.Typer(
     help="Measure the tokenizer and the model. Every figure of docs/model-card.md comes from here.", no_args_is_help=True
@@ -59,7 +60,7 @@ def prior(
 @app.command()
 def synthetic(
     count: Annotated[int, typer.Option(min=1, help="Test images; they are drawn on the spot, always the same.")] = 5000,
-    steps: Steps = 5,
+    steps: Steps = DEFAULT_STEPS,
     refine: Refine = True,
     cache: Annotated[Path | None, typer.Option(help="Folder to keep the features of the test images in.")] = None,
     model: Model = "default",
@@ -99,7 +100,7 @@ def sides(
 @app.command()
 def stereo(
     root: Annotated[Path, typer.Option(help="The stereo_handpose3d folder.")],
-    steps: Steps = 5,
+    steps: Steps = DEFAULT_STEPS,
     refine: Refine = True,
     every: Annotated[int, typer.Option(min=1, help="Use every so manieth frame.")] = 1,
     model: Model = "default",
@@ -115,7 +116,7 @@ def stereo(
 @app.command()
 def real(
     root: Annotated[Path, typer.Argument(help="Folder of the development data (docs/data.md).")],
-    steps: Steps = 5,
+    steps: Steps = DEFAULT_STEPS,
     refine: Refine = True,
     every: Annotated[int, typer.Option(min=1, help="Use every so manieth stereo frame and held-out photo.")] = 1,
     model: Model = "default",

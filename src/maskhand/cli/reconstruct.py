@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from maskhand.config import DEFAULT_STEPS
 from maskhand.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class SideChoice(StrEnum):
 def reconstruct(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Photos, folders of photos, or quoted globs.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if absent.")],
-    steps: Annotated[int, typer.Option(help="Rounds of unmasking: 1 is fastest, 5 the paper's choice.")] = 5,
+    steps: Annotated[int, typer.Option(help="Rounds of unmasking: 1 is fastest, 5 the paper's choice.")] = DEFAULT_STEPS,
     side: Annotated[SideChoice, typer.Option(help="Say which hand it is, if you know.")] = SideChoice.auto,
     boxes: Annotated[
         Path | None,

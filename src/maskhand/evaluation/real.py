@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from maskhand.config import DEFAULT_STEPS
 from maskhand.data.photos import SourcePhoto, development_photos, read_rgb, teach, video_frames
 from maskhand.detection.finder import HandFinder
 from maskhand.errors import ConfigError, InputError
@@ -60,7 +61,12 @@ class _Seen:
 
 
 def real_evidence(
-    predictor: Predictor, root: str | Path, *, steps: int = 5, every: int = 1, progress: Callable[[str], None] = lambda what: None
+    predictor: Predictor,
+    root: str | Path,
+    *,
+    steps: int = DEFAULT_STEPS,
+    every: int = 1,
+    progress: Callable[[str], None] = lambda what: None,
 ) -> list[Row]:
     """The table.
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maskhand.config import DEFAULT_STEPS
 from maskhand.data.cached import CachedSamples
 from maskhand.evaluation.metrics import aligned_point_error_mm, mean_point_error_mm
 from maskhand.geometry.alignment import align_similarity
@@ -21,7 +22,7 @@ def reconstruction_errors(
     hand_model: HandModel,
     samples: CachedSamples,
     *,
-    steps: int = 5,
+    steps: int = DEFAULT_STEPS,
     limit: int | None = None,
     batch: int = 50,
     refine: bool = False,

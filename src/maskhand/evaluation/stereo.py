@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from maskhand.config import DEFAULT_STEPS
 from maskhand.data.photos import video_frames
 from maskhand.errors import InputError
 from maskhand.evaluation.metrics import aligned_point_error_mm
@@ -60,7 +61,9 @@ def _numbers(path: Path) -> list[list[float]]:
     return rows
 
 
-def stereo_errors(predictor: Predictor, root: str | Path, *, steps: int = 5, every: int = 1) -> dict[str, float | None]:
+def stereo_errors(
+    predictor: Predictor, root: str | Path, *, steps: int = DEFAULT_STEPS, every: int = 1
+) -> dict[str, float | None]:
     """PA-MPJPE [mm] of the predictor and of the landmark network's own 3D on the same frames; reprojection [px].
 
     Raises:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from maskhand.config import DEFAULT_STEPS
 from maskhand.geometry.alignment import align_similarity
 from maskhand.hand_model.layer import HandModel
 from maskhand.hand_model.skeleton import KEYPOINT_TO_MODEL
@@ -139,7 +140,7 @@ class MaskHandModel(nn.Module):
         hand_model: HandModel,
         *,
         instead: bool = False,
-        steps: int = 5,
+        steps: int = DEFAULT_STEPS,
         temperature: float = 0.0,
         top_k: int | None = None,
         generator: torch.Generator | None = None,

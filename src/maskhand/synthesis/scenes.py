@@ -24,8 +24,8 @@ from maskhand.synthesis.geometry import Part, forearm, primitive, ring
 from maskhand.synthesis.materials import HandRegions, Light, glove_colours, skin_colours, texture_volume
 from maskhand.synthesis.pose_prior import PosePrior
 
-SCENES_VERSION = 3
-"""Raised whenever a seed comes to give other images: 2 with 0.3.0's crop, 3 with 0.6.0's poses."""
+SCENES_VERSION = 4
+"""Raised whenever a seed comes to give other images: 2 with 0.3.0's crop, 3 with 0.6.0's poses, 4 with 0.7.0's hand."""
 CHUNK = 16
 OVERSAMPLING = 1.5
 """Pixels rendered per pixel kept, along each side."""
