@@ -1,6 +1,6 @@
 """Path-trace the picture that `maskhand demo` works on: two hands of our own model in front of a wall. No photo involved.
 
-    pip install embreex trimesh && python scripts/render_demo.py
+    pip install embreex rtree trimesh && python scripts/render_demo.py
 
 It writes src/maskhand/assets/demo.jpg (about 90 s on two cores).
 """
