@@ -256,6 +256,33 @@ def test_the_model_overfits_four_samples(keypoint_width, hand_model, poses) -> N
     assert right > 0.95, f"{right:.0%} of the tokens are right"
 
 
+@pytest.mark.parametrize("own", [0.0, 1.0])
+def test_a_photo_shows_no_tokens_but_the_models_own(own, hand_model, poses, monkeypatch) -> None:
+    settings = ModelTraining(
+        train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3),
+        data=DataConfig(synthetic="unused"),
+        masking=MaskConfig(low=0.5, high=0.5, own_tokens=own),
+    )
+    model = small_model()
+    batch = batch_of(hand_model, poses) | {"labelled": torch.zeros(4, dtype=torch.bool)}
+    predict, seen = model.predict, []
+
+    def recorded(context, embedding, mask):
+        logits = predict(context, embedding, mask)
+        seen.append((embedding, mask, logits))
+        return logits
+
+    monkeypatch.setattr(model, "predict", recorded)
+    ModelObjective(settings, model, hand_model)(batch)
+    embedding, mask, _ = seen[-1]
+    if own:
+        (_, hidden, first), _ = seen
+        assert hidden.all() and not mask.all()
+        torch.testing.assert_close(embedding, first.softmax(-1) @ model.codes)
+    else:
+        assert len(seen) == 1 and mask.all()
+
+
 def test_a_photo_without_labels_teaches_through_its_keypoints_alone(hand_model, poses) -> None:
     settings = ModelTraining(train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), data=DataConfig(synthetic="unused"))
     batch = batch_of(hand_model, poses)
