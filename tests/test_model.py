@@ -283,6 +283,24 @@ def test_a_photo_shows_no_tokens_but_the_models_own(own, hand_model, poses, monk
         assert len(seen) == 1 and mask.all()
 
 
+def test_all_hidden_shows_no_token(hand_model, poses, monkeypatch) -> None:
+    settings = ModelTraining(
+        train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3),
+        data=DataConfig(synthetic="unused"),
+        masking=MaskConfig(low=0.5, high=0.5, all_hidden=0.5),
+    )
+    model, shown = small_model(), []
+    predict = model.predict
+    monkeypatch.setattr(
+        model, "predict", lambda context, embedding, mask: (shown.append(~mask), predict(context, embedding, mask))[1]
+    )
+    torch.manual_seed(0)
+    for _ in range(4):
+        ModelObjective(settings, model, hand_model)(batch_of(hand_model, poses))
+    none = [not row.any() for rows in shown for row in rows]
+    assert 3 <= sum(none) <= 13, f"{sum(none)} of 16 samples show no token"
+
+
 def test_a_photo_without_labels_teaches_through_its_keypoints_alone(hand_model, poses) -> None:
     settings = ModelTraining(train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), data=DataConfig(synthetic="unused"))
     batch = batch_of(hand_model, poses)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +100,25 @@ def test_a_model_run_evaluates_keeps_the_best_and_logs(tmp_path, hand_model, sha
     assert result["pa_mpjpe_mm"] > 0 and result["landmark_network_pa_mpjpe_mm"] > 0
     assert (tmp_path / "best.safetensors").exists()
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+
+
+def test_two_processes_of_one_machine_train_one_model(tmp_path, shards) -> None:
+    command = [sys.executable, "-m", "maskhand.cli.main", "train", "model", "--config", "configs/default-keypoints.toml"]
+    command += [
+        "-o",
+        str(tmp_path),
+        "--set",
+        f"data.synthetic={shards / 'synthetic'}",
+        "--set",
+        f"data.photos={shards / 'photos'}",
+    ]
+    command += ["--set", f"data.evaluation={shards / 'validation'}", "--set", "start=none", "--set", "train.batch_size=4"]
+    command += ["--set", "train.steps=2", "--set", "train.devices=2", "--set", "train.accelerator=cpu", "--set", "model.width=32"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("step 2:") == 1, "each process reported"
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
+    assert read_state(tmp_path / "state.pt")["step"] == 2
 
 
 def test_live_images_and_photos_train_a_whole_backbone_and_resume(tmp_path, hand_model, shards) -> None:

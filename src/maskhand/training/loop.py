@@ -212,7 +212,7 @@ def fit(
     began, shown = time.monotonic(), 0.0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     quiet = not run.fabric.is_global_zero
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True), disable=quiet) as bar:
+    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True, quiet=quiet), disable=quiet) as bar:
         task = bar.add_task("training", total=config.steps, completed=run.step, note="")
         stage.module.train()
         for batch in run.batches() if run.step < end else ():

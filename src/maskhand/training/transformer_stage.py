@@ -41,6 +41,8 @@ class MaskConfig:
     low: float = 0.0
     high: float = 1.0
     """tau ~ U(low, high) (Table 13; the paper's best is the full range)."""
+    all_hidden: float = 0.0
+    """Share of samples that show no token at all, as the first round of inference does [ours]."""
     wrong_tokens: float = 0.1
     """Share of the visible tokens replaced by random ones [sibling: MoMask]."""
     own_tokens: float = 0.0
@@ -117,6 +119,7 @@ class ModelObjective(nn.Module):
         with torch.no_grad(), torch.autocast(labelled.device.type, enabled=False):
             tokens = model.tokenizer.encode(batch["pose"])
         mask = random_mask(*tokens.shape, low=self.masking.low, high=self.masking.high, device=tokens.device)
+        mask = mask | (torch.rand(len(mask), 1, device=mask.device) < self.masking.all_hidden)
         own = bool(self.masking.own_tokens) and float(torch.rand(())) < self.masking.own_tokens
         if not own:
             mask = mask | (labelled[:, None] == 0)  # a photo has no tokens to show but the model's own
