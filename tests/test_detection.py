@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from maskhand.detection.finder import HandFinder
+from maskhand.detection.finder import HandFinder, same_hand
 from maskhand.detection.landmark_network import DEPTH_SCALE, shared_landmark_network
 from maskhand.detection.palm_detector import PalmDetector, iou, weighted_nms
 from maskhand.detection.palm_network import shared_palm_network
+from maskhand.records import DetectedHand
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,26 @@ def test_mirroring_the_photo_mirrors_hands_and_sides(demo_image) -> None:
 )
 def test_overlap_of_boxes(box, others, expected) -> None:
     np.testing.assert_allclose(iou(np.array(box, float), np.array(others, float)), expected)
+
+
+@pytest.mark.parametrize(
+    ("place", "size", "right", "same"),
+    [
+        ((20, 20), 50, 1.0, True),  # half as large, the same side
+        ((50, 50), 50, 0.0, False),  # the other side: two hands, one before the other
+        ((60, 60), 10, 0.0, True),  # a fingertip
+        ((93, 60), 10, 0.0, True),  # the edge of one
+        ((130, 60), 10, 0.0, False),  # a small hand beside it
+    ],
+)
+def test_a_small_find_on_a_hand_is_part_of_it(place, size, right, same) -> None:
+    shape = np.random.default_rng(0).random((21, 2))
+    shape = (shape - shape.min(0)) / np.ptp(shape, axis=0)
+    hand, find = (
+        DetectedHand(np.c_[shape * side + at, np.ones(21)], right=r, score=1.0)
+        for side, at, r in ((100, (0, 0), 1.0), (size, place, right))
+    )
+    assert same_hand(hand, find) is same and same_hand(find, hand) is same
 
 
 def test_overlapping_detections_become_their_weighted_mean() -> None:

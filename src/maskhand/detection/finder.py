@@ -18,8 +18,9 @@ DUPLICATE_IOU, DUPLICATE_DISTANCE = 0.55, 0.25
 """Overlap of boxes, or mean distance of keypoints in sizes of the hand, from which on two finds are one hand."""
 UNSURE_SIDE = 0.15
 """Probability of either side from which on the mirrored picture is asked too [ours]."""
-INSIDE = 0.7
-"""Share of a box inside that of another hand of the same side, from which on it is part of it: a fingertip taken for a hand."""
+INSIDE, TINY_INSIDE, TINY = 0.7, 0.5, 1 / 9
+"""Share of a box inside that of another hand of the same side, from which on it is part of it: a fingertip taken for a hand;
+the same for a box with less than `TINY` of the other's area, whatever its side."""
 
 
 @runtime_checkable
@@ -40,9 +41,9 @@ def same_hand(one: DetectedHand, other: DetectedHand) -> bool:
     distance = np.linalg.norm(one.keypoints[:, :2] - other.keypoints[:, :2], axis=1).mean()
     size = max(float(np.ptp(hand.keypoints[:, :2], axis=0).max()) for hand in (one, other))
     low, high = np.maximum(one.box[:2], other.box[:2]), np.minimum(one.box[2:], other.box[2:])
-    smaller = min(float((hand.box[2:] - hand.box[:2]).prod()) for hand in (one, other))
-    inside = float((high - low).clip(0).prod()) > INSIDE * max(smaller, 1e-6)
-    if one.side == other.side and inside:
+    smaller, larger = sorted(float((hand.box[2:] - hand.box[:2]).prod()) for hand in (one, other))
+    inside = float((high - low).clip(0).prod()) / max(smaller, 1e-6)
+    if (one.side == other.side and inside > INSIDE) or (smaller < TINY * larger and inside > TINY_INSIDE):
         return True
     return bool(iou(one.box, other.box[None])[0] > DUPLICATE_IOU or distance < DUPLICATE_DISTANCE * size)
 
