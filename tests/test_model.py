@@ -256,6 +256,19 @@ def test_the_model_overfits_four_samples(keypoint_width, hand_model, poses) -> N
     assert right > 0.95, f"{right:.0%} of the tokens are right"
 
 
+def recorded_predictions(model: MaskHandModel, monkeypatch) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Embeddings, masks and logits of every prediction to come."""
+    predict, seen = model.predict, []
+
+    def recorded(context, embedding, mask):
+        logits = predict(context, embedding, mask)
+        seen.append((embedding, mask, logits))
+        return logits
+
+    monkeypatch.setattr(model, "predict", recorded)
+    return seen
+
+
 @pytest.mark.parametrize("own", [0.0, 1.0])
 def test_a_photo_shows_no_tokens_but_the_models_own(own, hand_model, poses, monkeypatch) -> None:
     settings = ModelTraining(
@@ -265,14 +278,7 @@ def test_a_photo_shows_no_tokens_but_the_models_own(own, hand_model, poses, monk
     )
     model = small_model()
     batch = batch_of(hand_model, poses) | {"labelled": torch.zeros(4, dtype=torch.bool)}
-    predict, seen = model.predict, []
-
-    def recorded(context, embedding, mask):
-        logits = predict(context, embedding, mask)
-        seen.append((embedding, mask, logits))
-        return logits
-
-    monkeypatch.setattr(model, "predict", recorded)
+    seen = recorded_predictions(model, monkeypatch)
     ModelObjective(settings, model, hand_model)(batch)
     embedding, mask, _ = seen[-1]
     if own:
@@ -289,15 +295,12 @@ def test_all_hidden_shows_no_token(hand_model, poses, monkeypatch) -> None:
         data=DataConfig(synthetic="unused"),
         masking=MaskConfig(low=0.5, high=0.5, all_hidden=0.5),
     )
-    model, shown = small_model(), []
-    predict = model.predict
-    monkeypatch.setattr(
-        model, "predict", lambda context, embedding, mask: (shown.append(~mask), predict(context, embedding, mask))[1]
-    )
+    model = small_model()
+    seen = recorded_predictions(model, monkeypatch)
     torch.manual_seed(0)
     for _ in range(4):
         ModelObjective(settings, model, hand_model)(batch_of(hand_model, poses))
-    none = [not row.any() for rows in shown for row in rows]
+    none = [row.all().item() for _, mask, _ in seen for row in mask]
     assert 3 <= sum(none) <= 13, f"{sum(none)} of 16 samples show no token"
 
 

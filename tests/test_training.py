@@ -103,17 +103,19 @@ def test_a_model_run_evaluates_keeps_the_best_and_logs(tmp_path, hand_model, sha
 
 
 def test_two_processes_of_one_machine_train_one_model(tmp_path, shards) -> None:
+    settings = {
+        "start": "none",
+        "model.width": 32,
+        "data.synthetic": shards / "synthetic",
+        "data.photos": shards / "photos",
+        "data.evaluation": shards / "validation",
+        "train.accelerator": "cpu",
+        "train.devices": 2,
+        "train.batch_size": 4,
+        "train.steps": 2,
+    }
     command = [sys.executable, "-m", "maskhand.cli.main", "train", "model", "--config", "configs/default-keypoints.toml"]
-    command += [
-        "-o",
-        str(tmp_path),
-        "--set",
-        f"data.synthetic={shards / 'synthetic'}",
-        "--set",
-        f"data.photos={shards / 'photos'}",
-    ]
-    command += ["--set", f"data.evaluation={shards / 'validation'}", "--set", "start=none", "--set", "train.batch_size=4"]
-    command += ["--set", "train.steps=2", "--set", "train.devices=2", "--set", "train.accelerator=cpu", "--set", "model.width=32"]
+    command += ["-o", str(tmp_path), *(word for key, value in settings.items() for word in ("--set", f"{key}={value}"))]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("step 2:") == 1, "each process reported"
