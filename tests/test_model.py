@@ -54,6 +54,7 @@ def batch_of(hand_model, poses, count: int = 4) -> dict[str, torch.Tensor]:
         {"synthesizer_layers": 2},
         {"pose_depth": True},
         {"keypoint_width": 16},
+        {"keypoint_width": 16, "keypoint_hourglasses": 1},
         {"encoder": EncoderConfig(scales=(1,))},
         {"encoder": EncoderConfig(scales=(1, 4))},
         {"encoder": EncoderConfig(scales=(1, 2), laterals=False)},
@@ -254,6 +255,18 @@ def test_the_model_overfits_four_samples(keypoint_width, hand_model, poses) -> N
     answer = model.reconstruct({4: batch["map8"]}, batch["points"], hand_model, from_codes=True, soft=False)
     right = (answer.tokens == model.tokenizer.encode(batch["pose"])).float().mean()
     assert right > 0.95, f"{right:.0%} of the tokens are right"
+
+
+def test_an_hourglass_starts_without_effect_and_then_corrects_the_maps() -> None:
+    channels = {1: 12, 2: 10, 4: 8}
+    torch.manual_seed(0)
+    with_it = KeypointHead(channels, (7, 7), 16, hourglasses=1)
+    without = KeypointHead(channels, (7, 7), 16)
+    without.load_state_dict({k: v for k, v in with_it.state_dict().items() if not k.startswith("hourglasses.")})
+    maps = {scale: torch.randn(2, count, 7 * scale, 7 * scale) for scale, count in channels.items()}
+    torch.testing.assert_close(with_it(maps).keypoints, without(maps).keypoints)
+    with_it.hourglasses[0].correct.weight.data += 0.1 * torch.randn(16, 16, 1, 1)
+    assert (with_it(maps).keypoints - without(maps).keypoints).abs().max() > 1e-3
 
 
 def recorded_predictions(model: MaskHandModel, monkeypatch) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:

@@ -54,6 +54,8 @@ class ModelConfig:
     """Use the 2D keypoints (Table 12)."""
     keypoint_width: int = 0
     """Channels of a head that finds the 2D keypoints itself [ours]; 0: they come from outside, as in the paper."""
+    keypoint_hourglasses: int = 0
+    """Hourglasses that correct that head's maps [ours; Newell et al.]."""
     pose_depth: bool = False
     """Give the 2D pose the landmark network's own guess of each keypoint's depth [ours]; False is the paper's 2D pose."""
     graph_layers: int = 2
@@ -70,5 +72,7 @@ class ModelConfig:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
         if self.keypoint_width < 0 or self.keypoint_width % 8:
             raise ConfigError(f"model.keypoint_width is {self.keypoint_width}; it must be 0 or a multiple of 8")
+        if self.keypoint_hourglasses < 0:
+            raise ConfigError(f"model.keypoint_hourglasses is {self.keypoint_hourglasses}; it must be 0 or more")
         if self.refinement_blocks < 0 or self.graph_layers < 1:
             raise ConfigError("model.refinement_blocks must be 0 or more, model.graph_layers 1 or more")

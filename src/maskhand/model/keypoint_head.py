@@ -3,7 +3,7 @@
 The paper gets its 2D pose from an estimator trained elsewhere. The landmark network's is far off on hard images (held objects,
 other hands, folded fingers), and the whole answer with it; a map per keypoint, trained on the same images as the rest, is nearer,
 and its width says how sure it is. This project's own addition; the expectation over a map is Sun et al.'s (ECCV 2018), the depth
-beside it Iqbal et al.'s (ECCV 2018).
+beside it Iqbal et al.'s (ECCV 2018), the hourglass Newell et al.'s (ECCV 2016).
 """
 
 from __future__ import annotations
@@ -40,17 +40,20 @@ class FoundKeypoints:
 
 
 class KeypointHead(nn.Module):
-    """From the coarsest map to the finest: doubled, the backbone's own finer map added, mixed; then a map and a depth each."""
+    """From the coarsest map to the finest: doubled, the backbone's own finer map added, mixed, corrected by hourglasses; then a
+    map and a depth each.
+    """
 
     x: Tensor
     y: Tensor
 
-    def __init__(self, channels: dict[int, int], base: tuple[int, int], width: int) -> None:
+    def __init__(self, channels: dict[int, int], base: tuple[int, int], width: int, hourglasses: int = 0) -> None:
         super().__init__()
         self.lateral = nn.ModuleDict({str(s): nn.Conv2d(channels[s], width, 1) for s in SCALES if s in channels})
         self.mix = nn.ModuleDict(
             {str(s): nn.ModuleList(_mixing(width) for _ in range(count)) for s, count in zip(SCALES, (1, 2, 1), strict=True)}
         )
+        self.hourglasses = nn.ModuleList(Hourglass(width) for _ in range(hourglasses))
         self.read = nn.Conv2d(width, 2 * 21, 1)
         rows, columns = (SCALES[-1] * side for side in base)
         # A base that is not square saw the middle of the crop only.
@@ -68,6 +71,8 @@ class KeypointHead(nn.Module):
                 z = finer if z is None else z + finer
             for mixing in mixings:  # type: ignore[attr-defined]
                 z = z + mixing(z)
+        for hourglass in self.hourglasses:
+            z = hourglass(z)
         with torch.autocast(z.device.type, enabled=False):  # type: ignore[union-attr]
             return self._read(self.read(z.float()))  # type: ignore[union-attr]
 
@@ -88,6 +93,31 @@ class KeypointHead(nn.Module):
         y = (-(self.y - places[..., 1:]).square() / (2 * HEAT_SIGMA**2)).exp()
         heat = (y[..., :, None] * x[..., None, :]).flatten(2) + 1e-8
         return heat / heat.sum(-1, keepdim=True)
+
+
+class Hourglass(nn.Module):
+    """A map looked at as a whole and corrected: halved twice, mixed, doubled again; which finger one sees shows by the others.
+
+    It starts without effect, so that a trained head can be given one.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.halve = nn.ModuleList(nn.Conv2d(width, width, 3, stride=2, padding=1) for _ in range(2))
+        self.mix = nn.ModuleList(_mixing(width) for _ in range(3))
+        self.correct = nn.Conv2d(width, width, 1)
+        nn.init.zeros_(self.correct.weight)
+        nn.init.zeros_(self.correct.bias)  # type: ignore[arg-type]
+
+    def forward(self, z: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """H and W are multiples of four."""
+        half = self.halve[0](z)
+        half = half + self.mix[0](half)
+        quarter = self.halve[1](half)
+        quarter = quarter + self.mix[1](quarter)
+        half = half + interpolate(quarter, scale_factor=2, mode="bilinear")
+        half = half + self.mix[2](half)
+        return z + interpolate(self.correct(half), scale_factor=2, mode="bilinear")
 
 
 def merged_keypoints(own: Float[Tensor, "B 21 4"], other: Float[Tensor, "B 21 4"]) -> Float[Tensor, "B 21 4"]:

@@ -61,7 +61,9 @@ class MaskHandModel(nn.Module):
         rows, columns = self.encoder.backbone.base
         self.coarse_head = CoarseHead(config, rows * columns, shape_count)
         self.keypoint_head = (
-            KeypointHead(self.encoder.backbone.channels, self.encoder.backbone.base, config.keypoint_width)
+            KeypointHead(
+                self.encoder.backbone.channels, self.encoder.backbone.base, config.keypoint_width, config.keypoint_hourglasses
+            )
             if config.keypoint_width
             else None
         )
