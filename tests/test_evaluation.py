@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,14 +10,15 @@ from maskhand.data.feature_cache import cache_synthetic, complete_shards
 from maskhand.errors import InputError
 from maskhand.evaluation.metrics import aligned_point_error_mm, mean_point_error_mm
 from maskhand.evaluation.prior import DRAWN_SEED, prior_coverage
-from maskhand.evaluation.reconstruction import reconstruction_errors, spearman
+from maskhand.evaluation.reconstruction import reconstructed, spearman
 from maskhand.evaluation.sides import side_accuracy
 from maskhand.evaluation.stereo import stereo_errors
+from maskhand.evaluation.synthetic import TEST_SEED, synthetic_test, worst_sheet
 from maskhand.evaluation.tokenizer import recorded_poses
 from maskhand.geometry.rotations import random_rotations
 from maskhand.model.confidence import Calibration
 from maskhand.synthesis.pose_prior import PosePrior
-from maskhand.synthesis.scenes import SceneConfig
+from maskhand.synthesis.scenes import SceneConfig, SceneGenerator
 
 
 def test_a_known_shift_is_measured_to_the_millimetre() -> None:
@@ -54,9 +56,22 @@ def test_calibration_recovers_the_curve_that_made_the_data() -> None:
 
 def test_the_shipped_model_beats_the_landmark_networks_3d_on_synthetic_images(predictor, tmp_path) -> None:
     cache_synthetic(tmp_path, seed=777, shard=0, rows=96, config=SceneConfig())
-    errors = reconstruction_errors(predictor.model, predictor.hand_model, CachedSamples(complete_shards(tmp_path)), steps=3)
+    errors = reconstructed(predictor.model, predictor.hand_model, CachedSamples(complete_shards(tmp_path)), steps=3).means()
     assert errors["pa_mpjpe_mm"] < 0.75 * errors["landmark_network_pa_mpjpe_mm"]
     assert errors["spearman_joint"] > 0.2
+
+
+def test_the_worst_test_images_are_drawn_worst_first(predictor, tmp_path) -> None:
+    result = reconstructed(predictor.model, predictor.hand_model, synthetic_test(6), limit=6, refine=True)
+    drawn = cv2.imread(str(worst_sheet(result, 2, tmp_path / "worst.png")))[:, :, ::-1]
+    size = SceneConfig().size
+    assert drawn.shape == (size, 2 * 3 * size, 3)
+    images = list(SceneGenerator(predictor.hand_model, SceneConfig(), TEST_SEED).samples(0, 6))
+    order = result.errors["pa_mpjpe_mm"].argsort(descending=True).tolist()
+    for place, k in enumerate(order[:2]):
+        left = 3 * size * place
+        np.testing.assert_array_equal(drawn[:, left : left + size], images[k].image)
+        assert (drawn[:, left + size : left + 2 * size] != images[k].image).any()
 
 
 def test_more_rounds_cost_less_than_so_many_networks(predictor) -> None:

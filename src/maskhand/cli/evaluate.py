@@ -63,20 +63,27 @@ def synthetic(
     steps: Steps = DEFAULT_STEPS,
     refine: Refine = True,
     cache: Annotated[Path | None, typer.Option(help="Folder to keep the features of the test images in.")] = None,
+    worst: Annotated[Path | None, typer.Option(help="Picture to draw: the 16 images whose hands come out worst.")] = None,
     model: Model = "default",
     json_: Json = False,
 ) -> None:
     """Reconstruction of synthetic test images (their own poses, shapes and seeds), beside the landmark network's own 3D."""
     from maskhand.assets import load
-    from maskhand.evaluation.reconstruction import reconstruction_errors
-    from maskhand.evaluation.synthetic import synthetic_test
+    from maskhand.evaluation.reconstruction import reconstructed
+    from maskhand.evaluation.synthetic import synthetic_test, worst_sheet
+    from maskhand.images import made_folder, picture_path
 
+    if worst is not None:
+        made_folder(worst.parent)
+        picture_path(worst)
     predictor = load(model)
     if predictor.looks > 1:
         typer.echo(f"one look at each test image is kept: these are the figures of one look, not of '{model}'", err=True)
     samples = synthetic_test(count, cache, images=not predictor.model.reads_maps)
-    result = reconstruction_errors(predictor.model, predictor.hand_model, samples, steps=steps, limit=count, refine=refine)
-    show(f"{count} synthetic test images, T = {steps} (our hand; not comparable with figures on MANO)", result, json_)
+    result = reconstructed(predictor.model, predictor.hand_model, samples, steps=steps, limit=count, refine=refine)
+    show(f"{count} synthetic test images, T = {steps} (our hand; not comparable with figures on MANO)", result.means(), json_)
+    if worst is not None:
+        typer.echo(f"-> {worst_sheet(result, 16, worst)}", err=json_)
 
 
 @app.command()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from maskhand.config import DEFAULT_STEPS
@@ -16,8 +19,34 @@ from maskhand.model.answer import refined
 from maskhand.model.maskhand import MaskHandModel
 
 
+@dataclass(frozen=True)
+class Reconstructed:
+    """Hands reconstructed from N samples with truth, one row each."""
+
+    errors: dict[str, Float[Tensor, " N"]]
+    """PA-MPJPE, PA-MPVPE, wrist-relative MPJPE [mm], 2D error [% of the crop's side]; the landmark network's own."""
+    joint_mm: Float[Tensor, "N 21"]
+    """Distance of each keypoint to the truth after alignment [mm]."""
+    visible: Bool[Tensor, "N 21"]
+    spread: Float[Tensor, "N 21"]
+    flat: Float[Tensor, "N 21 2"]
+    """The answer's keypoints, crop from -1 to 1."""
+    codes_used: float
+    """Share of the codebook that occurs in the answers."""
+
+    def means(self) -> dict[str, float]:
+        """Mean errors, visible and occluded joints apart, and the Spearman correlation of spread and error."""
+        result = {key: value.mean().item() for key, value in self.errors.items()}
+        result["codes_used"] = self.codes_used
+        result["visible_pa_mm"] = self.joint_mm[self.visible].mean().item()
+        result["occluded_pa_mm"] = self.joint_mm[~self.visible].mean().item()
+        result["spearman_hand"] = spearman(self.spread.mean(1), self.errors["pa_mpjpe_mm"])
+        result["spearman_joint"] = spearman(self.spread.flatten(), self.joint_mm.flatten())
+        return result
+
+
 @torch.inference_mode()
-def reconstruction_errors(
+def reconstructed(
     model: MaskHandModel,
     hand_model: HandModel,
     samples: CachedSamples,
@@ -26,9 +55,10 @@ def reconstruction_errors(
     limit: int | None = None,
     batch: int = 50,
     refine: bool = False,
-) -> dict[str, float]:
-    """PA-MPJPE, PA-MPVPE, wrist-relative MPJPE [mm], 2D error [% of the crop's side], visible and occluded joints apart,
-    Spearman correlation of spread and error; and the landmark network's own figures on the same crops.
+) -> Reconstructed:
+    """The first `limit` samples' hands beside the truth.
+
+    refine: nudge poses towards the 2D keypoints, as the predictor does.
     """
     columns: dict[str, list[Tensor]] = {}
     used = torch.zeros(len(model.codes), dtype=torch.bool)
@@ -54,21 +84,16 @@ def reconstruction_errors(
             "landmark_network_pa_mpjpe_mm": aligned_point_error_mm(rows["points"][..., [0, 1, 3]], wanted.keypoints),
             "landmark_network_metric_pa_mpjpe_mm": aligned_point_error_mm(rows["world"], wanted.keypoints),
             "landmark_network_image_error_percent": 50 * (rows["points"][..., :2] - rows["keypoints_2d"]).norm(dim=-1).mean(1),
-            "_joint": 1000 * (aligned - wanted.keypoints).norm(dim=-1),
-            "_visible": rows["visible"],
-            "_spread": answer.spread,
+            "joint_mm": 1000 * (aligned - wanted.keypoints).norm(dim=-1),
+            "visible": rows["visible"],
+            "spread": answer.spread,
+            "flat": flat,
         }
         for key, value in values.items():
             columns.setdefault(key, []).append(value.cpu())
     table = {key: torch.cat(parts) for key, parts in columns.items()}
-    joint, visible, spread = (table.pop(key) for key in ("_joint", "_visible", "_spread"))
-    result = {key: value.mean().item() for key, value in table.items()}
-    result["codes_used"] = used.float().mean().item()
-    result["visible_pa_mm"] = joint[visible].mean().item()
-    result["occluded_pa_mm"] = joint[~visible].mean().item()
-    result["spearman_hand"] = spearman(spread.mean(1), table["pa_mpjpe_mm"])
-    result["spearman_joint"] = spearman(spread.flatten(), joint.flatten())
-    return result
+    rest = {key: table.pop(key) for key in ("joint_mm", "visible", "spread", "flat")}
+    return Reconstructed(errors=table, codes_used=used.float().mean().item(), **rest)
 
 
 def spearman(a: Tensor, b: Tensor) -> float:

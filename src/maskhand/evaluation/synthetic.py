@@ -5,10 +5,17 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from maskhand.data.cached import CachedSamples
 from maskhand.data.feature_cache import cache_shards, complete_shards
+from maskhand.evaluation.reconstruction import Reconstructed
+from maskhand.hand_model.free_hand import free_hand_data
+from maskhand.hand_model.layer import HandModel
+from maskhand.rendering.sheet import contact_sheet, draw_bones, finger_colours
 from maskhand.synthesis.backgrounds import require_packaged_photos
-from maskhand.synthesis.scenes import SceneConfig
+from maskhand.synthesis.scenes import SceneConfig, SceneGenerator
 
 TEST_SEED = 424_242
 """Training runs use small seeds."""
@@ -30,3 +37,21 @@ def synthetic_test(
         cache_shards(root, seed=TEST_SEED, shards=range(shards), rows=rows, config=config, workers=workers, images=images)
         wanted = [s for s in complete_shards(root) if s.name.startswith(f"seed{TEST_SEED}-")][:shards]
         return CachedSamples(wanted, in_memory=folder is None)
+
+
+def worst_sheet(result: Reconstructed, count: int, path: str | Path) -> Path:
+    """The `count` test images whose hands came out worst: the image, the true skeleton, the answer's and its error [mm].
+
+    result: of the test images from the first one on.
+    """
+    error = result.errors["pa_mpjpe_mm"]
+    generator = SceneGenerator(HandModel(free_hand_data()), SceneConfig(), TEST_SEED)
+    tiles = []
+    for k in error.argsort(descending=True)[:count].tolist():
+        sample = next(generator.samples(k, k + 1))
+        shown = [sample.image.copy() for _ in range(3)]
+        for tile, points in zip(shown[1:], (sample.keypoints_2d, result.flat[k].numpy()), strict=True):
+            draw_bones(tile, (points + 1) / 2 * len(tile), np.ones(21, bool), finger_colours(), 2)
+        cv2.putText(shown[2], f"{error[k]:.1f} mm", (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+        tiles.append(np.concatenate(shown, 1))
+    return contact_sheet(tiles, path, 2)

@@ -18,7 +18,7 @@ from maskhand.data.feature_cache import complete_shards
 from maskhand.data.live import live_batches, with_photos
 from maskhand.detection.landmark_network import INPUT_PX, shared_landmark_network
 from maskhand.errors import ConfigError
-from maskhand.evaluation.reconstruction import reconstruction_errors
+from maskhand.evaluation.reconstruction import reconstructed
 from maskhand.geometry.camera import project_in_crop, scale_in_crop, translation_from_weak
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.landmarks import landmark_points
@@ -275,7 +275,7 @@ class ModelStage(Stage):
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         if self.held_out is None:
             return {}
-        return reconstruction_errors(module.model, self.hand_model, self.held_out, steps=3, limit=400)  # type: ignore[arg-type]
+        return reconstructed(module.model, self.hand_model, self.held_out, steps=3, limit=400).means()  # type: ignore[arg-type]
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """The backbone has a rate of its own."""
