@@ -34,10 +34,21 @@ SPREAD, LOOSEST = 0.008, 20.0
 """Spread of a keypoint [m] at which its joint is held as tightly as expected; the most it is held tighter or looser [ours]."""
 _JOINT_KEYPOINT = [KEYPOINT_TO_MODEL.index(joint) for joint in range(16)]
 _FIRST_MOVED = [9] + [keypoint + 1 for keypoint in _JOINT_KEYPOINT[1:]]  # the wrist: by the middle finger's knuckle
-# How far off the prediction is expected to be [rad]: about the flexion axis, sideways, about the bone.
-_WRIST = (0.25, 0.25, 0.25)
-_MCP, _PIP, _DIP = (0.35, 0.12, 0.06), (0.35, 0.03, 0.03), (0.25, 0.03, 0.03)
-_THUMB = ((0.20, 0.20, 0.15), (0.25, 0.08, 0.05), (0.30, 0.04, 0.04))
+EXPECTED_TURNS = torch.tensor(
+    [
+        [0.25, 0.12, 0.09],  # wrist
+        [0.24, 0.12, 0.02],  # MCP
+        [0.32, 0.012, 0.035],  # PIP
+        [0.45, 0.013, 0.065],  # DIP
+        [0.31, 0.20, 0.24],  # thumb, CMC
+        [0.20, 0.06, 0.16],  # thumb, MCP
+        [0.45, 0.036, 0.05],  # thumb, IP
+    ]
+)
+"""How far off the prediction is expected to be [rad]: about the flexion axis, sideways, about the bone. The proportions are those
+that make renders come out best (`scripts/measure_expected_turns.py`), half as large again, which real hands want; but the tips'
+bending is held to 0.45, so that a fit to wild keypoints stays a hand [ours]."""
+_KIND_OF_JOINT = [0, *(k for finger in range(5) for k in ((4, 5, 6) if finger == 4 else (1, 2, 3)))]
 
 
 def _moves() -> Tensor:
@@ -53,22 +64,21 @@ def _moves() -> Tensor:
 _MOVES = _moves()
 
 
-def turn_precision(model: HandModel) -> Float[Tensor, "16 3 3"]:
+def turn_precision(model: HandModel, expected: Float[Tensor, "7 3"] = EXPECTED_TURNS) -> Float[Tensor, "16 3 3"]:
     """Inverse covariance of each joint's expected correction, in the joint's own axes."""
     axes = JointAxes.of(model)
     joints = model.joint_template.cpu().numpy().astype(np.float64)
     tips = model.template.cpu().numpy()[model.tips.cpu().numpy()]
-    precision = [np.eye(3) / np.square(_WRIST)]
+    frames = [np.eye(3)]
     for joint in range(1, 16):
         finger, place = divmod(joint - 1, 3)
         end = joints[joint + 1] if place < 2 else tips[finger]
         bone = (end - joints[joint]) / np.linalg.norm(end - joints[joint])
         flexion = axes.flexion[joint - 1] - (axes.flexion[joint - 1] @ bone) * bone
         flexion /= np.linalg.norm(flexion)
-        sigmas = _THUMB[place] if finger == 4 else (_MCP, _PIP, _DIP)[place]
-        frame = np.stack([flexion, np.cross(bone, flexion), bone])
-        precision.append(frame.T @ np.diag(1 / np.square(sigmas)) @ frame)
-    return torch.as_tensor(np.stack(precision), dtype=torch.float32)
+        frames.append(np.stack([flexion, np.cross(bone, flexion), bone]))
+    frame = torch.as_tensor(np.stack(frames), dtype=torch.float32)
+    return frame.mT @ torch.diag_embed(expected[_KIND_OF_JOINT] ** -2) @ frame
 
 
 def _by_turn(
@@ -145,6 +155,7 @@ def fit_keypoints(
     sigma: float = 0.03,
     depth_sigma: float = DEPTH_SIGMA,
     rounds: int = ROUNDS,
+    expected_turns: Float[Tensor, "7 3"] = EXPECTED_TURNS,
 ) -> tuple[Float[Tensor, "B 16 3 3"], Float[Tensor, "B 3"]]:
     """Pose and translation whose projected keypoints lie nearer to the target.
 
@@ -161,9 +172,10 @@ def fit_keypoints(
         sigma: how far off a trusted keypoint is expected to be, in the target's unit.
         depth_sigma: the same for the depth.
         rounds: steps.
+        expected_turns: how far off the prediction is expected to be [rad], in the order of `EXPECTED_TURNS`.
 
     """
-    precision = turn_precision(model).to(pose).expand(len(pose), 16, 3, 3)
+    precision = turn_precision(model, expected_turns).to(pose).expand(len(pose), 16, 3, 3)
     if spread is not None:
         unsure = spread[:, _FIRST_MOVED].clamp(SPREAD / LOOSEST, SPREAD * LOOSEST)
         precision = precision * (SPREAD / unsure)[..., None, None]

@@ -12,25 +12,38 @@ from torch import Tensor
 from maskhand.geometry.camera import CROP_FOCAL, project_in_crop, translation_from_weak, weak_from_translation
 from maskhand.geometry.crop import Crop
 from maskhand.geometry.rotations import nearest_rotation
-from maskhand.hand_model.fitting import fit_keypoints
+from maskhand.hand_model.fitting import EXPECTED_TURNS, fit_keypoints
 from maskhand.hand_model.landmarks import landmark_offsets, landmark_points
 from maskhand.hand_model.layer import HandModel
 from maskhand.records import Prediction
 
 AGREEMENT = 0.1
 """Mean distance of the drawn hand to its keypoints (crop from -1 to 1) from which on they are trusted less [ours]."""
+TRUST, GIVEN_TRUST = 4, 2
+"""Power of a keypoint's confidence by which the fit trusts it: one of the model's own, and somebody else's [ours]."""
 FIT_ODDS = 10.0
 """What a factor of e in that distance says of the side, in log odds; measured by `maskhand evaluate sides` [ours]."""
 LOOK_TURN, LOOK_GROWTH = 0.2, 0.1
 """How far the crops of further looks are turned [rad] and grown or shrunk from the first [ours]."""
 
 
-def refined(hand_model: HandModel, prediction: Prediction, *, landmarks: bool = True) -> Prediction:
+def refined(
+    hand_model: HandModel,
+    prediction: Prediction,
+    *,
+    landmarks: bool = True,
+    expected_turns: Float[Tensor, "7 3"] = EXPECTED_TURNS,
+) -> Prediction:
     """The prediction, its pose and camera nudged towards the keypoints it was made from (`fit_keypoints`).
 
     Where the network drew the hand far from its keypoints they are more likely wrong than it is, and count less.
 
-    landmarks: the keypoints are the landmark network's, which lie a little off our hand's own.
+    Args:
+        hand_model: right hand.
+        prediction: as the network gives it.
+        landmarks: the keypoints are the landmark network's places, which lie a little off our hand's own.
+        expected_turns: as for `fit_keypoints`.
+
     """
     points = prediction.keypoints
     translation = translation_from_weak(prediction.weak_camera)
@@ -42,11 +55,12 @@ def refined(hand_model: HandModel, prediction: Prediction, *, landmarks: bool = 
         prediction.shape,
         translation,
         points[..., :2],
-        points[..., 2].square() * agreement[:, None],
+        points[..., 2] ** (TRUST if landmarks else GIVEN_TRUST) * agreement[:, None],
         depth=points[..., 3],
         offsets=landmark_offsets(points) if landmarks else None,
         spread=prediction.spread,
         focal=CROP_FOCAL,
+        expected_turns=expected_turns,
     )
     return replace(prediction, pose=pose, weak_camera=weak_from_translation(translation))
 

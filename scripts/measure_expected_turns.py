@@ -1,0 +1,56 @@
+"""How far off the network's joints are to be expected for the fit to help most: `EXPECTED_TURNS` of hand_model/fitting.py.
+
+    maskhand data cache synthetic -o cache/other --shards 2 --seed 53 --half      # images that no weights were trained on
+    python scripts/measure_expected_turns.py cache/other
+
+Gradient descent on the mean PA-MPJPE after the fit, through its steps, of 100 of those hands at a time, from what is there.
+The constant holds what came of it once, changed a little for real hands: see there.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import torch
+
+from maskhand.assets import load
+from maskhand.data.cached import CachedSamples
+from maskhand.data.feature_cache import complete_shards
+from maskhand.evaluation.metrics import aligned_point_error_mm
+from maskhand.hand_model.fitting import EXPECTED_TURNS
+from maskhand.model.answer import refined
+from maskhand.records import Prediction
+
+STEPS, BATCH, RATE = 60, 100, 0.06
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cache", help="folder of `maskhand data cache synthetic`")
+    parser.add_argument("--model", default="default", help="`default` or the path of a .safetensors file")
+    asked = parser.parse_args()
+    predictor, samples = load(asked.model), CachedSamples(complete_shards(asked.cache))
+    hand_model = predictor.hand_model
+    log_expected = EXPECTED_TURNS.log().requires_grad_()
+    optimizer = torch.optim.Adam([log_expected])
+    rng = np.random.default_rng(0)
+    for step in range(STEPS):
+        rows = samples.rows(rng.choice(len(samples), BATCH, replace=False))
+        answer = predictor.model.reconstruct({4: rows["map8"]}, rows["points"], hand_model)
+        answer = Prediction(**{key: value.clone() for key, value in vars(answer).items()})  # out of inference mode
+        fitted = refined(hand_model, answer, expected_turns=log_expected.exp())
+        wanted = hand_model.keypoints(rows["pose"], rows["shape"])
+        error = aligned_point_error_mm(hand_model.keypoints(fitted.pose, fitted.shape), wanted).mean()
+        optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+        if step % 10 == 9:
+            print(f"step {step + 1}: {error.item():.2f} mm on these {BATCH}", flush=True)
+    for row in log_expected.exp().tolist():
+        print([float(f"{value:.2g}") for value in row])
+
+
+if __name__ == "__main__":
+    main()
