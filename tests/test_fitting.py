@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import torch
 
-from maskhand.geometry.camera import CROP_FOCAL, project_in_crop
+from maskhand.geometry.camera import CROP_FOCAL, project_in_crop, weak_from_translation
 from maskhand.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 from maskhand.hand_model.axes import JointAxes
-from maskhand.hand_model.fitting import fit_keypoints, turn_precision
+from maskhand.hand_model.fitting import EXPECTED_TURNS, fit_keypoints, turn_precision
+from maskhand.hand_model.landmarks import landmark_points
+from maskhand.hand_model.layer import HandModel
+from maskhand.model.answer import refined
+from maskhand.records import Prediction
 
 
 def bent(hand_model, pose: torch.Tensor, angle: float) -> torch.Tensor:
@@ -37,6 +41,42 @@ def test_keypoints_without_trust_move_nothing(hand_model, poses) -> None:
     )
     torch.testing.assert_close(fitted, poses, atol=3e-3, rtol=0)  # bones that touch push a little
     torch.testing.assert_close(where, at.clone(), atol=1e-4, rtol=0)
+
+
+def test_joints_that_are_expected_to_be_right_hardly_turn(hand_model, poses) -> None:
+    shape, at = torch.zeros(len(poses), 10), torch.tensor([0.0, 0.0, 0.8]).expand(len(poses), 3)
+    target = project_in_crop(hand_model.keypoints(poses, shape), at)
+    start = bent(hand_model, poses, 0.25)
+    turned = []
+    for expected in (EXPECTED_TURNS, 0.01 * EXPECTED_TURNS):
+        fitted, _ = fit_keypoints(
+            hand_model, start, shape, at, target, torch.ones(len(poses), 21), focal=CROP_FOCAL, expected_turns=expected
+        )
+        turned.append(axis_angle_from_matrix(start.mT @ fitted).norm(dim=-1).mean())
+    assert turned[1] < 0.1 * turned[0]
+
+
+def test_an_unsure_keypoint_of_the_models_own_pulls_less_than_a_given_one(hand_model, poses) -> None:
+    shape, at = torch.zeros(len(poses), 10), torch.tensor([0.0, 0.0, 0.8]).expand(len(poses), 3)
+    start = bent(hand_model, poses, 0.25)
+    turned = {}
+    for own in (True, False):
+        points = (landmark_points if own else HandModel.keypoints)(hand_model, poses, shape)
+        known = torch.cat(
+            [project_in_crop(points, at), torch.full((len(poses), 21, 1), 0.5), torch.full((len(poses), 21, 1), torch.nan)], -1
+        )
+        answer = Prediction(
+            pose=start,
+            shape=shape,
+            weak_camera=weak_from_translation(at),
+            keypoints=known,
+            tokens=torch.zeros(len(poses), 64, dtype=torch.long),
+            token_confidence=torch.ones(len(poses), 64),
+            spread=torch.full((len(poses), 21), 0.008),
+        )
+        fitted = refined(hand_model, answer, landmarks=own)
+        turned[own] = axis_angle_from_matrix(start.mT @ fitted.pose).norm(dim=-1).mean()
+    assert turned[True] < 0.6 * turned[False]
 
 
 def test_joints_bend_about_their_flexion_axis_before_any_other(hand_model, poses) -> None:
