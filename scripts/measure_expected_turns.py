@@ -4,8 +4,8 @@
     python scripts/measure_expected_turns.py cache/other
 
 Gradient descent on the mean PA-MPJPE after the fit, through its steps, of 100 of those hands at a time, from what is there.
-The constant holds what came of it once, with the fit's other constants learned beside these, changed a little for real hands: see there.
-From there, alone, the descent makes all of them smaller (stereo hands want them larger) and leaves their proportions about as they are.
+The constant holds what came of it once, with the fit's other constants learned beside these, changed a little for real hands: see
+there. From there, alone, the descent makes all of them smaller (stereo hands want them larger), their proportions about as they are.
 """
 
 from __future__ import annotations
