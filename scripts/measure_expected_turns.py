@@ -5,7 +5,7 @@
 
 Gradient descent on the mean PA-MPJPE after the fit, through its steps, of 100 of those hands at a time, from what is there.
 The constant holds what came of it once, with the fit's other constants learned beside these, changed a little for real hands: see
-there. From there, alone, the descent makes all of them smaller (stereo hands want them larger), their proportions about as they are.
+there. From there, alone, the descent makes all of them smaller (stereo hands want them larger), in about these proportions.
 """
 
 from __future__ import annotations
