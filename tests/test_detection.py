@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from maskhand.detection.finder import HandFinder, same_hand
+from maskhand.detection.finder import PRESENCE_THRESHOLD, HandFinder, same_hand
 from maskhand.detection.landmark_network import DEPTH_SCALE, shared_landmark_network
-from maskhand.detection.palm_detector import PalmDetector, iou, weighted_nms
+from maskhand.detection.palm_detector import Palm, PalmDetector, iou, weighted_nms
 from maskhand.detection.palm_network import shared_palm_network
+from maskhand.geometry.crop import crop_of_box
 from maskhand.records import DetectedHand
 
 
@@ -77,8 +79,30 @@ def test_an_empty_picture_holds_no_hand() -> None:
 
 def test_a_small_hand_in_a_large_photo_is_found_at_a_second_look(demo_image) -> None:
     large = np.full((3000, 4000, 3), 200, np.uint8)
-    large[1900 : 1900 + demo_image.shape[0], 2700 : 2700 + demo_image.shape[1]] = demo_image
-    assert len(PalmDetector()(large)) >= 1
+    large[1900:2275, 2700:3200] = demo_image[::2, ::2]
+    first, closer = PalmDetector().looks(large)
+    assert not first and closer
+    assert len(HandFinder().find(large)) >= 1
+
+
+def test_a_hand_is_found_where_the_first_palm_leads_to_none(demo_image) -> None:
+    tight = crop_of_box(HandFinder().find(demo_image)[0].box, mirrored=False, factor=0.7).extract(demo_image, 100)
+    first, closer = PalmDetector().looks(tight)
+    assert first and closer
+    assert not any(hand.score > PRESENCE_THRESHOLD for hand in HandFinder().read(tight, [palm.crop() for palm in first]))
+    assert len(HandFinder().find(tight)) == 1
+
+
+def test_a_hand_that_fills_the_photo_needs_no_palm(demo_image) -> None:
+    class Blind(PalmDetector):
+        def looks(self, image: np.ndarray) -> Iterator[list[Palm]]:
+            yield []
+
+    hand = HandFinder().find(demo_image)[0]
+    filling = HandFinder(Blind()).find(crop_of_box(hand.box, mirrored=False, factor=1.1).extract(demo_image, 200))
+    assert [found.side for found in filling] == [hand.side]
+    assert HandFinder(Blind()).find(np.full((200, 200, 3), 128, np.uint8)) == []
+    assert HandFinder(Blind()).find(demo_image[:120, :120].copy()) == [], "no hand in that corner"
 
 
 def test_mirroring_the_photo_mirrors_hands_and_sides(demo_image) -> None:

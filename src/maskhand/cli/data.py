@@ -107,19 +107,25 @@ def synthetic(
     seed: Annotated[int, typer.Option(help="Which images; the test's seed is refused.")] = 1,
     backgrounds: Annotated[str | None, typer.Option(help="Folder of photographs to use as backgrounds.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
-    half: Annotated[bool, typer.Option("--half", help="Run the trunk in bfloat16: faster, slightly rougher features.")] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="The trunk in bfloat16, if the CPU has it: faster, slightly rougher.")
+    ] = False,
     images: Annotated[bool, typer.Option("--images", help="Keep the images too, to measure a trunk that learns whole.")] = False,
 ) -> None:
     """Features of synthetic images, with their truth."""
     from maskhand.data.feature_cache import cache_shards
     from maskhand.errors import InputError
     from maskhand.evaluation.synthetic import TEST_SEED
+    from maskhand.precision import HALF_IS_SLOW, half_is_fast
     from maskhand.synthesis.backgrounds import require_packaged_photos
     from maskhand.synthesis.scenes import TRAINING_SCENES
 
     require_packaged_photos()
     if seed == TEST_SEED:
         raise InputError(f"seed {seed} is the synthetic test's; train on another")
+    if half and not half_is_fast("cpu"):
+        typer.echo(HALF_IS_SLOW, err=True)
+        half = False
     config = replace(TRAINING_SCENES, backgrounds=backgrounds)
     cache_shards(out, seed=seed, shards=range(shards), rows=rows, config=config, workers=workers, half=half, images=images)
     typer.echo(f"{shards} shards of {rows} images -> {out}")

@@ -9,13 +9,15 @@ import numpy as np
 import torch
 
 from maskhand.detection.landmark_network import INPUT_PX, LandmarkNetwork, shared_landmark_network
-from maskhand.detection.palm_detector import PalmDetector, iou
+from maskhand.detection.palm_detector import Palm, PalmDetector, iou
 from maskhand.geometry.crop import Crop, crop_around, crop_of_box
 from maskhand.records import DetectedHand
 
 PRESENCE_THRESHOLD = 0.5
 DUPLICATE_IOU, DUPLICATE_DISTANCE = 0.55, 0.25
 """Overlap of boxes, or mean distance of keypoints in sizes of the hand, from which on two finds are one hand."""
+FILLING_PRESENCE = 0.8
+"""Presence that a photo taken for a hand's crop must have, twice [ours]."""
 UNSURE_SIDE = 0.15
 """Probability of either side from which on the mirrored picture is asked too [ours]."""
 INSIDE, TINY_INSIDE, TINY = 0.7, 0.5, 1 / 9
@@ -56,7 +58,21 @@ class HandFinder:
         self.landmarks = landmarks or shared_landmark_network()
 
     def find(self, image: np.ndarray) -> list[DetectedHand]:
-        palms = self.detector(image)
+        """Hands around the palms of a first look; if there are none, of a closer one; if none there either, a hand that fills
+        the photo, whose palm is too large for the detector.
+        """
+        for palms in self.detector.looks(image):
+            hands = self._around(image, palms)
+            if hands:
+                return [self._sided(image, hand) for hand in hands]
+        height, width = image.shape[:2]
+        first, hand = self._turned(image, crop_of_box(np.array([0, 0, width, height]), mirrored=False, factor=1.0))
+        return [self._sided(image, hand)] if min(first.score, hand.score) > FILLING_PRESENCE else []
+
+    def find_in_box(self, image: np.ndarray, box: np.ndarray) -> DetectedHand:
+        return self._sided(image, self._turned(image, crop_of_box(box, mirrored=False))[1])
+
+    def _around(self, image: np.ndarray, palms: list[Palm]) -> list[DetectedHand]:
         hands = self.read(image, [palm.crop() for palm in palms])
         scored = [
             (hand.score * palm.score, hand) for hand, palm in zip(hands, palms, strict=True) if hand.score > PRESENCE_THRESHOLD
@@ -65,12 +81,12 @@ class HandFinder:
         for _, hand in sorted(scored, key=lambda pair: -pair[0]):
             if not any(same_hand(hand, other) for other in kept):
                 kept.append(hand)
-        return [self._sided(image, hand) for hand in kept]
+        return kept
 
-    def find_in_box(self, image: np.ndarray, box: np.ndarray) -> DetectedHand:
-        # A box says nothing about the hand's turn: look upright first, then again the way the keypoints point.
-        first = self.read(image, [crop_of_box(box, mirrored=False)])[0]
-        return self._sided(image, self.read(image, [crop_around(first.keypoints, mirrored=False)])[0])
+    def _turned(self, image: np.ndarray, crop: Crop) -> tuple[DetectedHand, DetectedHand]:
+        """The hand in a crop that says nothing about its turn: seen upright, then the way its keypoints point."""
+        first = self.read(image, [crop])[0]
+        return first, self.read(image, [crop_around(first.keypoints, mirrored=False)])[0]
 
     def _sided(self, image: np.ndarray, hand: DetectedHand) -> DetectedHand:
         """The hand; if its side is unsure, the mean of what the network says of its crop and of the mirrored one (log odds)."""

@@ -60,7 +60,7 @@ class SameConv(nn.Conv2d):
 
 
 class ClippedDepthwise(SameConv):
-    """A depthwise convolution with relu6 before and after it."""
+    """A depthwise convolution with relu6 before and after it. Without gradients it writes over its input."""
 
     bias: nn.Parameter
 
@@ -72,7 +72,9 @@ class ClippedDepthwise(SameConv):
             from maskhand.depthwise import clipped_depthwise  # Numba's 60 MB only where something learns
 
             return clipped_depthwise(x, self.weight, self.bias, self.stride[0], (self.before, self.after))
-        return relu6(super().forward(relu6(x)))
+        if torch.is_grad_enabled():
+            return relu6(super().forward(relu6(x)))
+        return super().forward(x.clamp_(0, 6)).clamp_(0, 6)  # in place: new memory costs more than the arithmetic
 
 
 class InvertedResidual(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,25 +50,23 @@ def _anchors() -> np.ndarray:
 
 
 class PalmDetector:
-    """Finds palms. Looks at the whole photo first; where that shows nothing, at parts of it and at a wider frame."""
+    """Finds palms in the whole photo; for those who find no hand there, in a wider frame and in parts of it."""
 
     def __init__(self, network: PalmNetwork | None = None, *, threshold: float = 0.5) -> None:
         self.network = network or shared_palm_network()
         self.threshold = threshold
         self.anchors = _anchors()
 
-    def __call__(self, image: np.ndarray) -> list[Palm]:
-        """Palms of an RGB uint8 image, surest first."""
+    def looks(self, image: np.ndarray) -> Iterator[list[Palm]]:
+        """Palms of an RGB uint8 image, surest first: those of a first look, then those of a closer one."""
         height, width = image.shape[:2]
         side = float(max(height, width))
         centre = (width / 2, height / 2)
-        palms = self._look(image, [Crop(centre, side, 0.0)])
-        if palms:
-            return palms
+        yield self._look(image, [Crop(centre, side, 0.0)])
         wider = [Crop(centre, side * 1.7, 0.0)]
         half = side * 0.55
         parts = [Crop((x, y), half, 0.0) for x in _stops(float(width), half) for y in _stops(float(height), half)]
-        return self._look(image, wider + parts)
+        yield self._look(image, wider + parts)
 
     @torch.inference_mode()
     def _look(self, image: np.ndarray, squares: list[Crop]) -> list[Palm]:
@@ -77,7 +76,7 @@ class PalmDetector:
         raw, scores = raw.cpu().numpy(), logits.sigmoid().cpu().numpy()
         found: list[tuple[float, np.ndarray]] = []
         for square, values, score in zip(squares, raw, scores, strict=True):
-            keep = np.flatnonzero(score > self.threshold)
+            keep = np.flatnonzero((score > self.threshold) & (values[:, 2:4] > 0).all(1))
             rows = values[keep].reshape(-1, 9, 2) / INPUT_PX
             centres, sizes = rows[:, 0] + self.anchors[keep], rows[:, 1]
             points = rows[:, 2:] + self.anchors[keep][:, None]

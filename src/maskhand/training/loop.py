@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from maskhand.checkpoint import read_state, save_state, save_weights
 from maskhand.errors import ConfigError
 from maskhand.images import made_folder
+from maskhand.precision import HALF_IS_SLOW, half_is_fast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,9 @@ class _Run:
     def __init__(self, stage: Stage, config: TrainConfig, out: Path, *, resume: bool) -> None:
         self.stage, self.config, self.out = stage, config, out
         self.fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
+        self.without_half = config.precision != "32-true" and not half_is_fast(self.fabric.device)
+        if self.without_half:
+            self.fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision="32-true")
         self.fabric.launch()
         groups = stage.parameter_groups(config.learning_rate)
         self.rates = [group["lr"] for group in groups]
@@ -213,6 +217,8 @@ def fit(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     quiet = not run.fabric.is_global_zero
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True, quiet=quiet), disable=quiet) as bar:
+        if run.without_half:
+            bar.console.print(HALF_IS_SLOW)
         task = bar.add_task("training", total=config.steps, completed=run.step, note="")
         stage.module.train()
         for batch in run.batches() if run.step < end else ():
