@@ -9,13 +9,15 @@ import numpy as np
 import torch
 
 from maskhand.detection.landmark_network import INPUT_PX, LandmarkNetwork, shared_landmark_network
-from maskhand.detection.palm_detector import Palm, PalmDetector, iou
+from maskhand.detection.palm_detector import PalmDetector, iou
 from maskhand.geometry.crop import Crop, crop_around, crop_of_box
 from maskhand.records import DetectedHand
 
 PRESENCE_THRESHOLD = 0.5
 DUPLICATE_IOU, DUPLICATE_DISTANCE = 0.55, 0.25
 """Overlap of boxes, or mean distance of keypoints in sizes of the hand, from which on two finds are one hand."""
+SURE_PRESENCE = 0.9
+"""Presence of the surest hand from which on no closer look is taken: a crop that cuts a hand, or holds none, rarely has it [ours]."""
 FILLING_PRESENCE = 0.8
 """Presence that a photo taken for a hand's crop must have, twice [ours]."""
 UNSURE_SIDE = 0.15
@@ -58,30 +60,30 @@ class HandFinder:
         self.landmarks = landmarks or shared_landmark_network()
 
     def find(self, image: np.ndarray) -> list[DetectedHand]:
-        """Hands around the palms of a first look; if there are none, of a closer one; if none there either, a hand that fills
-        the photo, whose palm is too large for the detector.
+        """Hands around the palms of a first look; if none is sure, beside those of a closer one; if none is sure there either,
+        beside the photo itself as a hand's crop: the palm of a hand that fills it is too large for the detector.
         """
+        ranked: list[tuple[float, DetectedHand]] = []
         for palms in self.detector.looks(image):
-            hands = self._around(image, palms)
-            if hands:
-                return [self._sided(image, hand) for hand in hands]
-        height, width = image.shape[:2]
-        first, hand = self._turned(image, crop_of_box(np.array([0, 0, width, height]), mirrored=False, factor=1.0))
-        return [self._sided(image, hand)] if min(first.score, hand.score) > FILLING_PRESENCE else []
+            hands = self.read(image, [palm.crop() for palm in palms])
+            pairs = [(hand.score * palm.score, hand) for hand, palm in zip(hands, palms, strict=True)]
+            ranked += [(rank, hand) for rank, hand in pairs if hand.score > PRESENCE_THRESHOLD]
+            if any(hand.score > SURE_PRESENCE for _, hand in ranked):
+                break
+        else:
+            height, width = image.shape[:2]
+            first, hand = self._turned(image, crop_of_box(np.array([0, 0, width, height]), mirrored=False, factor=1.0))
+            presence = min(first.score, hand.score)
+            if presence > FILLING_PRESENCE:
+                ranked.append((presence, hand))
+        kept: list[DetectedHand] = []
+        for _, hand in sorted(ranked, key=lambda pair: -pair[0]):
+            if not any(same_hand(hand, other) for other in kept):
+                kept.append(hand)
+        return [self._sided(image, hand) for hand in kept]
 
     def find_in_box(self, image: np.ndarray, box: np.ndarray) -> DetectedHand:
         return self._sided(image, self._turned(image, crop_of_box(box, mirrored=False))[1])
-
-    def _around(self, image: np.ndarray, palms: list[Palm]) -> list[DetectedHand]:
-        hands = self.read(image, [palm.crop() for palm in palms])
-        scored = [
-            (hand.score * palm.score, hand) for hand, palm in zip(hands, palms, strict=True) if hand.score > PRESENCE_THRESHOLD
-        ]
-        kept: list[DetectedHand] = []
-        for _, hand in sorted(scored, key=lambda pair: -pair[0]):
-            if not any(same_hand(hand, other) for other in kept):
-                kept.append(hand)
-        return kept
 
     def _turned(self, image: np.ndarray, crop: Crop) -> tuple[DetectedHand, DetectedHand]:
         """The hand in a crop that says nothing about its turn: seen upright, then the way its keypoints point."""
