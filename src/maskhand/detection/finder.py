@@ -17,7 +17,7 @@ PRESENCE_THRESHOLD = 0.5
 DUPLICATE_IOU, DUPLICATE_DISTANCE = 0.55, 0.25
 """Overlap of boxes, or mean distance of keypoints in sizes of the hand, from which on two finds are one hand."""
 SURE_PRESENCE = 0.9
-"""Presence of the surest hand from which on no closer look is taken: a crop that cuts a hand, or holds none, rarely has it [ours]."""
+"""Presence of the surest hand from which on no closer look is taken: a crop that cuts a hand rarely has it [ours]."""
 FILLING_PRESENCE = 0.8
 """Presence that a photo taken for a hand's crop must have, twice [ours]."""
 UNSURE_SIDE = 0.15
