@@ -16,11 +16,12 @@ from torch.nn.functional import relu6
 from maskhand.detection.landmark_network import ClippedDepthwise, SameConv
 from maskhand.model.config import EncoderConfig
 from maskhand.model.encoder import Encoder
+from maskhand.precision import half_is_fast
 
 
 def seconds(encoder: Encoder, maps: torch.Tensor) -> float:
     began = time.perf_counter()
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=half_is_fast("cpu")):
         levels = encoder({4: maps})
     sum(level.float().sum() for level in levels).backward()
     return time.perf_counter() - began

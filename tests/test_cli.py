@@ -173,3 +173,14 @@ def test_photos_are_found_once_each_and_named_apart(photos) -> None:
     found = find_photos([str(photos), str(photos / "a.png"), str(photos / "**" / "*.jpg")])
     assert [p.name for p in found] == ["a.png", "b.jpg"]
     assert output_names([Path("x/a.png"), Path("x/a.jpg"), Path("y/a.jpg"), Path("b.jpg")]) == ["a_png", "a_jpg", "a_jpg_2", "b"]
+
+
+def test_half_precision_is_left_out_where_the_cpu_lacks_it(tmp_path, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr("maskhand.data.feature_cache.cache_shards", lambda root, **settings: asked.append(settings["half"]))
+    for fast in (True, False):
+        monkeypatch.setattr("maskhand.precision.half_is_fast", lambda device, fast=fast: fast)
+        result = run("data", "cache", "synthetic", "-o", tmp_path, "--shards", 1, "--half")
+        assert result.exit_code == 0, result.output
+        assert ("no bfloat16" in result.stderr) is not fast
+    assert asked == [True, False]

@@ -129,21 +129,23 @@ def test_overlap_of_boxes(box, others, expected) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "size", "right", "same"),
+    ("place", "size", "right", "score", "same"),
     [
-        ((20, 20), 50, 1.0, True),  # half as large, the same side
-        ((50, 50), 50, 0.0, False),  # the other side: two hands, one before the other
-        ((60, 60), 10, 0.0, True),  # a fingertip
-        ((93, 60), 10, 0.0, True),  # the edge of one
-        ((130, 60), 10, 0.0, False),  # a small hand beside it
+        ((20, 20), 50, 1.0, 1.0, True),  # half as large, the same side
+        ((50, 50), 50, 0.0, 1.0, False),  # the other side: two hands, one before the other
+        ((50, 50), 50, 0.0, 0.7, True),  # the other side, but an unsure one
+        ((130, 60), 50, 0.0, 0.7, False),  # an unsure one beside it
+        ((60, 60), 10, 0.0, 1.0, True),  # a fingertip
+        ((93, 60), 10, 0.0, 1.0, True),  # the edge of one
+        ((130, 60), 10, 0.0, 1.0, False),  # a small hand beside it
     ],
 )
-def test_a_small_find_on_a_hand_is_part_of_it(place, size, right, same) -> None:
+def test_a_small_find_on_a_hand_is_part_of_it(place, size, right, score, same) -> None:
     shape = np.random.default_rng(0).random((21, 2))
     shape = (shape - shape.min(0)) / np.ptp(shape, axis=0)
     hand, find = (
-        DetectedHand(np.c_[shape * side + at, np.ones(21)], right=r, score=1.0)
-        for side, at, r in ((100, (0, 0), 1.0), (size, place, right))
+        DetectedHand(np.c_[shape * side + at, np.ones(21)], right=r, score=s)
+        for side, at, r, s in ((100, (0, 0), 1.0, 1.0), (size, place, right, score))
     )
     assert same_hand(hand, find) is same and same_hand(find, hand) is same
 

@@ -15,6 +15,7 @@ from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.errors import AssetError, ConfigError, InputError
 from maskhand.model.config import EncoderConfig, ModelConfig
 from maskhand.model.maskhand import MaskHandModel
+from maskhand.precision import HALF_IS_SLOW
 from maskhand.synthesis.scenes import SceneConfig
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 from maskhand.training.loop import TrainConfig, fit, rate_at
@@ -69,6 +70,20 @@ def test_a_stopped_tokenizer_run_takes_the_very_steps_of_an_unbroken_one(tmp_pat
     one, other = (read_state(tmp_path / name / "state.pt") for name in ("whole", "parts"))
     assert one["step"] == other["step"] == 6
     assert_same(one["module"], other["module"])
+
+
+def test_without_bfloat16_arithmetic_a_run_learns_in_float32_and_says_so(tmp_path, hand_model, monkeypatch, capsys) -> None:
+    def run(name: str, precision: str) -> dict[str, torch.Tensor]:
+        settings = TokenizerTraining(train=train_config(precision=precision), tokenizer=TOKENIZER)
+        torch.manual_seed(7)
+        fit(TokenizerStage(settings, hand_model), settings.train, tmp_path / name)
+        return weights_of(tmp_path / name)
+
+    monkeypatch.setattr("maskhand.training.loop.half_is_fast", lambda device: False)
+    plain = run("plain", "32-true")
+    assert HALF_IS_SLOW not in " ".join(capsys.readouterr().err.split())
+    assert_same(plain, run("half", "bf16-mixed"))
+    assert HALF_IS_SLOW in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_stopped_model_run_takes_the_very_steps_of_an_unbroken_one(tmp_path, hand_model, shards) -> None:

@@ -24,7 +24,7 @@ UNSURE_SIDE = 0.15
 """Probability of either side from which on the mirrored picture is asked too [ours]."""
 INSIDE, TINY_INSIDE, TINY = 0.7, 0.5, 1 / 9
 """Share of a box inside that of another hand of the same side, from which on it is part of it: a fingertip taken for a hand;
-the same for a box with less than `TINY` of the other's area, whatever its side."""
+the same whatever its side if one of them is unsure, or the box has less than `TINY` of the other's area."""
 
 
 @runtime_checkable
@@ -47,7 +47,8 @@ def same_hand(one: DetectedHand, other: DetectedHand) -> bool:
     low, high = np.maximum(one.box[:2], other.box[:2]), np.minimum(one.box[2:], other.box[2:])
     smaller, larger = sorted(float((hand.box[2:] - hand.box[:2]).prod()) for hand in (one, other))
     inside = float((high - low).clip(0).prod()) / max(smaller, 1e-6)
-    if (one.side == other.side and inside > INSIDE) or (smaller < TINY * larger and inside > TINY_INSIDE):
+    alike = one.side == other.side or min(one.score, other.score) < SURE_PRESENCE
+    if (alike and inside > INSIDE) or (smaller < TINY * larger and inside > TINY_INSIDE):
         return True
     return bool(iou(one.box, other.box[None])[0] > DUPLICATE_IOU or distance < DUPLICATE_DISTANCE * size)
 
