@@ -1,4 +1,4 @@
-"""What reading crops with the frozen trunk costs: clipped in place, with new memory for every layer, and in bfloat16, turn by turn.
+"""What reading crops with the frozen trunk costs: clipped in place, with new memory for every layer, and in bfloat16.
 
 python benchmarks/trunk.py [--threads 1] [--batch 16] [--rounds 7]
 """
@@ -45,7 +45,8 @@ def main() -> None:
                 times[name].append(took)
     fastest = statistics.median(times["in place"])
     for name, kept in times.items():
-        print(f"{name:22} {arguments.batch / statistics.median(kept):7.1f} crops a second, {statistics.median(kept) / fastest:6.2f} x")
+        median = statistics.median(kept)
+        print(f"{name:22} {arguments.batch / median:7.1f} crops a second, {median / fastest:6.2f} x")
     print(f"half_is_fast: {half_is_fast('cpu')}")
 
 
