@@ -13,6 +13,7 @@ from maskhand import AssetError, ConfigError, InputError, load
 from maskhand.cli.record import result_record
 from maskhand.given import checked_keypoints
 from maskhand.images import read_photo
+from maskhand.predictor import RELAID
 from maskhand.rendering.overlay import draw_result
 
 
@@ -312,3 +313,15 @@ def test_a_wrong_first_guess_of_the_keypoints_is_looked_at_again(predictor, demo
     once, again = (p.from_detected(demo_image, [guess])[0] for p in (hasty, predictor))
     right = hands[0].keypoints
     assert np.abs(again.keypoints - right).mean() < 0.8 * np.abs(once.keypoints - right).mean()
+
+
+def test_a_crop_that_cuts_the_hand_is_laid_anew_until_it_shows_it(predictor, demo_image, hands, monkeypatch) -> None:
+    found = min(predictor.provider.find(demo_image), key=lambda hand: hand.box[0])
+    middle = found.keypoints[:, :2].mean(0)
+    small = middle + 0.5 * (found.keypoints[:, :2] - middle)
+    guess = replace(found, keypoints=np.c_[small, found.keypoints[:, 2]].astype(np.float32))
+    away = []
+    for times in (1, RELAID):
+        monkeypatch.setattr("maskhand.predictor.RELAID", times)
+        away.append(np.abs(predictor.from_detected(demo_image, [guess])[0].keypoints - hands[0].keypoints).mean())
+    assert away[1] < 0.7 * away[0]

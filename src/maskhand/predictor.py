@@ -37,6 +37,8 @@ SIDE_STEPS = 3
 MOVED = 0.03
 """Mean distance [sides of the crop] between the detector's keypoints and those seen in the crop laid around them, from which
 on the crop is laid anew [ours]."""
+RELAID = 3
+"""How often it is laid anew at most: a hand cut by its crop comes in sight step by step [ours]."""
 PIXEL_SIGMA = 0.02
 """Expected error of a keypoint in sides of the crop [ours]."""
 ImageSource = str | Path | Image.Image | np.ndarray
@@ -219,19 +221,22 @@ class Predictor:
     def _settled(
         self, photo: Photo, found: list[DetectedHand], crops: list[Crop], maps: Maps, points: torch.Tensor
     ) -> tuple[list[Crop], Maps, torch.Tensor]:
-        """Crops laid anew, and looked at again, where they show the hand elsewhere than the detector said."""
-        seen = [crop.to_photo(p) for crop, p in zip(crops, points[..., :2].cpu().numpy(), strict=True)]
-        apart = [np.linalg.norm(s - f.keypoints[:, :2], axis=1).mean() for s, f in zip(seen, found, strict=True)]
-        moved = [k for k, crop in enumerate(crops) if apart[k] > MOVED * crop.side]
-        if not moved:
-            return crops, maps, points
-        crops = list(crops)
-        for k in moved:
-            crops[k] = crop_around(seen[k], mirrored=crops[k].mirrored)
-        new_maps, new_points = self._look(photo, [crops[k] for k in moved])
-        index = torch.tensor(moved, device=points.device)
-        maps = {scale: x.index_copy(0, index, new_maps[scale]) for scale, x in maps.items()}
-        return crops, maps, points.index_copy(0, index, new_points)
+        """Crops laid anew, and looked at again, where they show the hand elsewhere than the look before said."""
+        before = [f.keypoints[:, :2] for f in found]
+        unsettled = list(range(len(crops)))
+        for _ in range(RELAID):
+            seen = {k: crops[k].to_photo(points[k, :, :2].cpu().numpy()) for k in unsettled}
+            apart = {k: np.linalg.norm(seen[k] - before[k], axis=1).mean() for k in unsettled}
+            unsettled = [k for k in unsettled if apart[k] > MOVED * crops[k].side]
+            if not unsettled:
+                break
+            crops = [crop_around(seen[k], mirrored=crop.mirrored) if k in unsettled else crop for k, crop in enumerate(crops)]
+            before = [seen[k] if k in unsettled else b for k, b in enumerate(before)]
+            new_maps, new_points = self._look(photo, [crops[k] for k in unsettled])
+            index = torch.tensor(unsettled, device=points.device)
+            maps = {scale: x.index_copy(0, index, new_maps[scale]) for scale, x in maps.items()}
+            points = points.index_copy(0, index, new_points)
+        return crops, maps, points
 
     @torch.inference_mode()
     def _predict(
