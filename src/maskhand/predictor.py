@@ -35,8 +35,8 @@ MEASURED_SHARE = 0.75
 SIDE_STEPS = 3
 """Rounds of unmasking for a hand read as either side."""
 MOVED = 0.03
-"""Mean distance [sides of the crop] between the detector's keypoints and those seen in the crop laid around them, from which
-on the crop is laid anew [ours]."""
+"""Mean distance [sides of the crop] between the keypoints that a crop was laid around and those seen in it, from which on
+the crop is laid anew [ours]."""
 RELAID = 3
 """How often it is laid anew at most: a hand cut by its crop comes in sight step by step [ours]."""
 PIXEL_SIGMA = 0.02
@@ -222,18 +222,18 @@ class Predictor:
         self, photo: Photo, found: list[DetectedHand], crops: list[Crop], maps: Maps, points: torch.Tensor
     ) -> tuple[list[Crop], Maps, torch.Tensor]:
         """Crops laid anew, and looked at again, where they show the hand elsewhere than the look before said."""
-        before = [f.keypoints[:, :2] for f in found]
-        unsettled = list(range(len(crops)))
+        around = np.stack([f.keypoints[:, :2] for f in found])
         for _ in range(RELAID):
-            seen = {k: crops[k].to_photo(points[k, :, :2].cpu().numpy()) for k in unsettled}
-            apart = {k: np.linalg.norm(seen[k] - before[k], axis=1).mean() for k in unsettled}
-            unsettled = [k for k in unsettled if apart[k] > MOVED * crops[k].side]
-            if not unsettled:
+            seen = np.stack([crop.to_photo(p) for crop, p in zip(crops, points[..., :2].cpu().numpy(), strict=True)])
+            apart = np.linalg.norm(seen - around, axis=2).mean(1)
+            moved = [k for k, crop in enumerate(crops) if apart[k] > MOVED * crop.side]
+            if not moved:
                 break
-            crops = [crop_around(seen[k], mirrored=crop.mirrored) if k in unsettled else crop for k, crop in enumerate(crops)]
-            before = [seen[k] if k in unsettled else b for k, b in enumerate(before)]
-            new_maps, new_points = self._look(photo, [crops[k] for k in unsettled])
-            index = torch.tensor(unsettled, device=points.device)
+            crops, around = list(crops), seen
+            for k in moved:
+                crops[k] = crop_around(seen[k], mirrored=crops[k].mirrored)
+            new_maps, new_points = self._look(photo, [crops[k] for k in moved])
+            index = torch.tensor(moved, device=points.device)
             maps = {scale: x.index_copy(0, index, new_maps[scale]) for scale, x in maps.items()}
             points = points.index_copy(0, index, new_points)
         return crops, maps, points
