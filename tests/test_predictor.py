@@ -13,7 +13,7 @@ from maskhand import AssetError, ConfigError, InputError, load
 from maskhand.cli.record import result_record
 from maskhand.given import checked_keypoints
 from maskhand.images import read_photo
-from maskhand.predictor import RELAID
+from maskhand.predictor import APART, RELAID
 from maskhand.rendering.overlay import draw_result
 
 
@@ -177,6 +177,8 @@ def test_the_picture_shows_photo_overlay_and_another_view(hands, demo_image) -> 
         (lambda p, i: p.reconstruct(i), "needs boxes or keypoints"),
         (lambda p, i: p.reconstruct(i, [[10, 10, 5, 20]]), r"box 0 is \[10\.0, 10\.0, 5\.0, 20\.0\]"),
         (lambda p, i: p.reconstruct(i, [[0, 0, np.nan, 20]]), "box 0"),
+        (lambda p, i: p.reconstruct(i, [[1e6, 1e6, 1e6 + 100, 1e6 + 100]]), "box 0 is .* but the photo has"),
+        (lambda p, i: p.reconstruct(i, [[0, 0, 99, 99], [-1e12, -1e12, 1e12, 1e12]]), "box 1 is"),
         (lambda p, i: p.reconstruct(i, [[1, 2, 3]]), r"expected \(N, 4\)"),
         (lambda p, i: p.reconstruct(i, [[0, 0, 9, 9]], ["left", "right"]), "2 sides but 1 boxes"),
         (lambda p, i: p.reconstruct(i, [[0, 0, 9, 9]], ["up"]), "side is 'up'"),
@@ -284,7 +286,9 @@ def test_looks_of_a_mirrored_hand_come_back_to_the_first_ones_axes() -> None:
             points[k, :, 3] = 1.0 / look.side
         camera = torch.tensor([[10 / look.side, 0.0, 0.0] for look in looks]).double()
         answer = merged(
-            Prediction(poses, torch.zeros(5, 10), camera, points, *(torch.zeros(5, 64),) * 2, torch.zeros(5, 21)), looks, 5
+            Prediction(poses, torch.zeros(5, 10), camera, points, *(torch.zeros(5, 64),) * 2, torch.zeros(5, 21), torch.zeros(5)),
+            looks,
+            5,
         )
         torch.testing.assert_close(answer.pose[0], pose, atol=1e-6, rtol=0)
         torch.testing.assert_close(answer.keypoints[0, :, :2], torch.from_numpy(looks[0].to_crop(place)))
@@ -300,6 +304,62 @@ def test_a_side_that_the_detector_is_unsure_of_is_read_off_the_hand(predictor, d
         flipped = found.keypoints * (-1, 1, 1) + (demo_image.shape[1], 0, 0)
         other = replace(found, right=lean, keypoints=flipped.astype(np.float32))
         assert predictor.from_detected(mirrored, [other])[0].side == "right"
+
+
+def test_an_unknown_keypoint_of_a_provider_does_not_spoil_the_hand(predictor, demo_image) -> None:
+    found = next(hand for hand in predictor.provider.find(demo_image) if hand.side == "left")
+    unknown = found.keypoints.copy()
+    unknown[12] = 0
+
+    class Given:
+        def __init__(self, keypoints: np.ndarray) -> None:
+            self.hand = replace(found, keypoints=keypoints)
+
+        def find(self, image: np.ndarray) -> list:
+            return [self.hand]
+
+        def find_in_box(self, image: np.ndarray, box: np.ndarray):
+            return self.hand
+
+    other = copy.copy(predictor)
+    hands = []
+    for keypoints in (found.keypoints, unknown):
+        other.provider = Given(keypoints)
+        hands += other(demo_image)
+    size = np.ptp(found.keypoints[:, :2], axis=0).max()
+    assert np.abs(hands[1].box - hands[0].box).max() < 0.5 * size
+    assert hands[1].details["crop"].side < 1.3 * hands[0].details["crop"].side
+    assert np.linalg.norm(hands[1].keypoints - hands[0].keypoints, axis=1).mean() < 0.06 * size
+
+
+def test_a_crop_on_which_the_networks_disagree_gives_way_to_one_on_which_they_agree(
+    predictor, demo_image, hands, monkeypatch
+) -> None:
+    right = min(predictor.provider.find(demo_image), key=lambda hand: hand.box[0])
+    tip = right.keypoints[8, :2]
+    cut = (right.keypoints - [*tip, 0]) * [0.3, 0.3, 1] + [*tip, 0]  # a fingertip taken for a hand
+    finger = replace(right, keypoints=cut.astype(np.float32), score=0.95)
+    monkeypatch.setattr(predictor.provider, "find", lambda image: [finger])
+    monkeypatch.setattr("maskhand.predictor.RELAID", 0)
+    assert predictor.from_detected(demo_image, [finger])[0].details["apart"] > APART
+    (hand,) = predictor(demo_image)
+    assert hand.details["apart"] <= APART
+    size = (right.box[2:] - right.box[:2]).max()
+    assert np.linalg.norm(hand.keypoints - hands[0].keypoints, axis=1).mean() < 0.05 * size
+
+
+def test_an_unsure_find_counts_only_where_the_model_is_sure_of_its_hand(predictor, demo_image, monkeypatch) -> None:
+    found = predictor.provider.find(demo_image)
+    finds = lambda *hands: monkeypatch.setattr(predictor.provider, "find", lambda image: list(hands))  # noqa: E731
+    plain = np.full_like(demo_image, 128)
+    finds(*[replace(hand, score=0.7) for hand in found])
+    assert len(predictor(demo_image)) == 2 and predictor(plain) == []
+    finds(*[replace(hand, score=0.95) for hand in found])
+    assert len(predictor(plain)) == 2
+    for order in (found, found[::-1]):
+        finds(*order)
+        first, second = predictor(demo_image)
+        assert first.score * first.confidence > second.score * second.confidence
 
 
 def test_a_wrong_first_guess_of_the_keypoints_is_looked_at_again(predictor, demo_image, hands) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
+from typing import overload
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from maskhand.errors import InputError
 
 SUREST = 1.1
 """Confidences above 1 that are still taken for 1: OpenPose's maps overshoot a little."""
+
+LEAST_INSIDE = 0.01
+"""Share of a box that must lie in the photo."""
 
 
 def whole_number(value: object, name: str, highest: int) -> int:
@@ -59,6 +63,33 @@ def checked_boxes(boxes: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
     return array
 
 
+def require_in_photo(boxes: np.ndarray, height: int, width: int) -> None:
+    """Raise unless each box has some of its area in the photo.
+
+    Raises:
+        InputError: a box lies outside, as those made for a resized copy do, or is absurdly larger.
+
+    """
+    inside = (np.minimum(boxes[:, 2:], (width, height)) - np.maximum(boxes[:, :2], 0)).clip(0)
+    bad = np.flatnonzero(inside.prod(1) < LEAST_INSIDE * (boxes[:, 2:] - boxes[:, :2]).prod(1))
+    if bad.size:
+        raise InputError(
+            f"box {bad[0]} is {boxes[bad[0]].tolist()}, but the photo has {width} x {height} pixels; "
+            "if it was made for a copy of another size, scale it"
+        )
+
+
+def unknown_in_the_middle(keypoints: np.ndarray) -> np.ndarray:
+    """(21, 3) x, y, confidence, the unknown ones (confidence 0) moved to the mean of the known: for boxes and crops."""
+    known = keypoints[:, 2:] > 0
+    middle = keypoints[known[:, 0], :2].mean(0)
+    return np.concatenate([np.where(known, keypoints[:, :2], middle), keypoints[:, 2:]], axis=1)
+
+
+@overload
+def checked_keypoints(keypoints: None) -> None: ...
+@overload
+def checked_keypoints(keypoints: np.ndarray) -> np.ndarray: ...
 def checked_keypoints(keypoints: np.ndarray | None) -> np.ndarray | None:
     """(N, 21, 3) float64 x, y [px], confidence; one hand may come without its N, confidences may be left out.
 

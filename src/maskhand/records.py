@@ -44,10 +44,10 @@ class DetectedHand:
 
     @property
     def box(self) -> np.ndarray:
-        """(4,) x1, y1, x2, y2 [px]: the one given, or around the keypoints."""
+        """(4,) x1, y1, x2, y2 [px]: the one given, or around the known keypoints."""
         if self.given_box is not None:
             return self.given_box
-        points = self.keypoints[:, :2]
+        points = self.keypoints[self.keypoints[:, 2] > 0, :2]
         return np.concatenate([points.min(0), points.max(0)])
 
 
@@ -69,6 +69,8 @@ class Prediction:
     """(B, L) probability of each token when it was accepted, in [0, 1]."""
     spread: Tensor
     """(B, 21) how far the keypoints of poses drawn from the last round's distribution lie apart [m]."""
+    apart: Tensor
+    """(B,) how far the model's own 2D keypoints and those it was given lie apart, in sizes of the hand (NaN: only one set)."""
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def real(
     from maskhand.cli.progress import track
     from maskhand.evaluation.real import real_evidence
 
-    with track("measuring", 5) as advance:
+    with track("measuring", 6) as advance:
         rows = real_evidence(load(model, refine=refine), root, steps=steps, every=every, progress=lambda what: advance())
     if json_:
         import dataclasses

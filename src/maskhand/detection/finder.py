@@ -22,6 +22,8 @@ FILLING_PRESENCE = 0.8
 """Presence that a photo taken for a hand's crop must have, twice [ours]."""
 UNSURE_SIDE = 0.15
 """Probability of either side from which on the mirrored picture is asked too [ours]."""
+WIDER = (1.0, 1.5, 2.2, 3.3, 5.0)
+"""Sizes of the crops about a doubted hand, in its own: from the hand itself to one of which a fingertip was found [ours]."""
 INSIDE, TINY_INSIDE, TINY = 0.7, 0.5, 1 / 9
 """Share of a box inside that of another hand of the same side, from which on it is part of it: a fingertip taken for a hand;
 the same whatever its side if one of them is unsure, or the box has less than `TINY` of the other's area."""
@@ -38,6 +40,11 @@ class HandProvider(Protocol):
     def find_in_box(self, image: np.ndarray, box: np.ndarray) -> DetectedHand:
         """The hand in a box (x1, y1, x2, y2) [px], however unsure."""
         ...
+
+
+def _whole(image: np.ndarray) -> Crop:
+    height, width = image.shape[:2]
+    return crop_of_box(np.array([0, 0, width, height]), mirrored=False, factor=1.0)
 
 
 def same_hand(one: DetectedHand, other: DetectedHand) -> bool:
@@ -72,8 +79,7 @@ class HandFinder:
             if any(hand.score > SURE_PRESENCE for _, hand in ranked):
                 break
         else:
-            height, width = image.shape[:2]
-            first, hand = self._turned(image, crop_of_box(np.array([0, 0, width, height]), mirrored=False, factor=1.0))
+            first, hand = self._turned(image, [_whole(image)])[0]
             presence = min(first.score, hand.score)
             if presence > FILLING_PRESENCE:
                 ranked.append((presence, hand))
@@ -84,12 +90,18 @@ class HandFinder:
         return [self._sided(image, hand) for hand in kept]
 
     def find_in_box(self, image: np.ndarray, box: np.ndarray) -> DetectedHand:
-        return self._sided(image, self._turned(image, crop_of_box(box, mirrored=False))[1])
+        return self._sided(image, self._turned(image, [crop_of_box(box, mirrored=False)])[0][1])
 
-    def _turned(self, image: np.ndarray, crop: Crop) -> tuple[DetectedHand, DetectedHand]:
-        """The hand in a crop that says nothing about its turn: seen upright, then the way its keypoints point."""
-        first = self.read(image, [crop])[0]
-        return first, self.read(image, [crop_around(first.keypoints, mirrored=False)])[0]
+    def look_around(self, image: np.ndarray, box: np.ndarray) -> list[DetectedHand]:
+        """What crops of several sizes about a box (x1, y1, x2, y2) [px] show, and the whole image: hands that are sure."""
+        crops = [crop_of_box(box, mirrored=False, factor=1.2 * size) for size in WIDER]
+        looks = self._turned(image, [*crops, _whole(image)])
+        return [self._sided(image, hand) for _, hand in looks if hand.score > SURE_PRESENCE]
+
+    def _turned(self, image: np.ndarray, crops: list[Crop]) -> list[tuple[DetectedHand, DetectedHand]]:
+        """The hands in crops that say nothing about their turn: seen upright, then the way their keypoints point."""
+        first = self.read(image, crops)
+        return list(zip(first, self.read(image, [crop_around(hand.keypoints, mirrored=False) for hand in first]), strict=True))
 
     def _sided(self, image: np.ndarray, hand: DetectedHand) -> DetectedHand:
         """The hand; if its side is unsure, the mean of what the network says of its crop and of the mirrored one (log odds)."""

@@ -1,9 +1,9 @@
 """All real evidence at hand in one table: ours beside the landmark network's own output on the same images.
 
 Sources are the development data's measuring part (docs/data.md): two calibrated cameras, photos of counting hands, the held-out
-fifths of the sign digits and of the crops, three videos. Nothing here has 3D truth but the stereo pair; the rest measures what
-a user sees: where the mesh lies in the photo, the side, how many fingers, which digit, how much it trembles, whether it cuts
-itself.
+fifths of the sign digits and of the crops, three videos; and photographs that show no hand. Nothing here has 3D truth but the
+stereo pair; the rest measures what a user sees: where the mesh lies in the photo, the side, how many fingers, which digit, how
+much it trembles, whether it cuts itself, whether there is a hand at all.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ from maskhand.evaluation.stereo import stereo_errors
 from maskhand.hand_model.contact import penetrates
 from maskhand.predictor import Predictor
 from maskhand.records import DetectedHand, Hand
+from maskhand.synthesis.backgrounds import packaged_photos, require_packaged_photos
 
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 FRAMES = 150
 """Consecutive frames of each video."""
 VIDEOS = ("stereo_handpose3d/cam0_test.mp4", "dex_retargeting/human_hand_video.mp4", "tfjs_hand_pose/asl_hand.25fps.mp4")
+SQUARES, SQUARES_SEED = 500, 7
+"""Random squares of photographs without a hand."""
 PALM_MM = 90.0
 """Wrist to middle MCP, to which joints are scaled where their size is unknown."""
 OTHER_HAND = 50.0
@@ -97,6 +100,8 @@ def real_evidence(
     progress("real_crops")
     crops = _see(predictor, islice(_held_out(root, "real_crops"), 0, None, every), steps, "real_crops, held out")
     rows += [_found_row(crops), _teacher_row(predictor, crops, root, every)]
+    progress("photographs without a hand")
+    rows.append(_false_row(predictor))
     progress("videos")
     rows += _video_rows(predictor, root, steps)
     everything = [pair for seen in (counting, digits, crops) for pair in seen.held]
@@ -133,9 +138,9 @@ def _see(predictor: Predictor, photos: Iterator[SourcePhoto], steps: int, name: 
     seen = _Seen(name)
     for photo in photos:
         seen.images += 1
-        found = predictor.provider.find(photo.image)
-        if found:
-            seen.held.append((predictor.from_detected(photo.image, found[:1], steps=steps)[0], found[0]))
+        hands = predictor(photo.image, steps=steps)
+        if hands:
+            seen.held.append((hands[0], hands[0].details["detected"]))
             seen.labels.append(photo.name)
     return seen
 
@@ -143,6 +148,22 @@ def _see(predictor: Predictor, photos: Iterator[SourcePhoto], steps: int, name: 
 def _found_row(seen: _Seen) -> Row:
     share = 100 * len(seen.held) / max(1, seen.images)
     return Row(seen.name, "photos of a hand in which one is found [%]", "more", share, None, seen.images)
+
+
+def _false_row(predictor: Predictor) -> Row:
+    """Squares of photographs that show no hand (scikit-image's and scikit-learn's): how often one is found all the same."""
+    require_packaged_photos()
+    photos, rng = packaged_photos(), np.random.default_rng(SQUARES_SEED)
+    ours = theirs = 0
+    for _ in range(SQUARES):
+        photo = photos[rng.integers(len(photos))]
+        size = int(rng.integers(80, min(photo.shape[:2])))
+        top, left = (int(rng.integers(whole - size + 1)) for whole in photo.shape[:2])
+        square = np.ascontiguousarray(photo[top : top + size, left : left + size])
+        ours += bool(predictor(square))
+        theirs += bool(predictor.provider.find(square))
+    measure = "squares without a hand in which one is found [%]"
+    return Row("packaged photographs", measure, "less", 100 * ours / SQUARES, 100 * theirs / SQUARES, SQUARES)
 
 
 def extended_fingers(joints: np.ndarray) -> int:
@@ -252,18 +273,17 @@ def _video_rows(predictor: Predictor, root: Path, steps: int) -> list[Row]:
         last: np.ndarray | None = None
         sides: list[str] = []
         for frame in islice(video_frames(root / video), FRAMES):
-            found = predictor.provider.find(frame)
-            if not found:
+            hands = predictor(frame, steps=steps)
+            if not hands:
                 ours.append(None)
                 theirs.append(None)
                 continue
             # The same hand as before, where there are several.
-            guess = found[0] if last is None else min(found, key=lambda h, p=last: float(np.abs(h.keypoints[:, :2] - p).mean()))  # type: ignore[misc]
-            last = guess.keypoints[:, :2]
-            hand = predictor.from_detected(frame, [guess], steps=steps)[0]
+            hand = hands[0] if last is None else min(hands, key=lambda h, p=last: float(np.abs(h.keypoints - p).mean()))  # type: ignore[misc]
+            last = hand.keypoints
             sides.append(hand.side)
             ours.append(_sized(hand.joints))
-            theirs.append(_sized(guess.relief))
+            theirs.append(_sized(hand.details["detected"].relief))
         name = video.split("/")[0]
         values = _jerkiness(ours), _jerkiness(theirs)
         rows.append(Row(name, "trembling: mean second difference, about the wrist [mm]", "less", *values, len(sides)))

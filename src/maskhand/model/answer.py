@@ -126,4 +126,5 @@ def merged(prediction: Prediction, crops: list[Crop], looks: int) -> Prediction:
         tokens=prediction.tokens[::looks],
         token_confidence=prediction.token_confidence[::looks],
         spread=mean(prediction.spread),
+        apart=mean(prediction.apart),
     )

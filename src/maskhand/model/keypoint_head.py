@@ -139,6 +139,12 @@ def merged_keypoints(own: Float[Tensor, "B 21 4"], other: Float[Tensor, "B 21 4"
     return torch.cat([places, confidence.clamp(max=1), depth], -1)
 
 
+def disagreement(own: Float[Tensor, "B 21 4"], other: Float[Tensor, "B 21 4"]) -> Float[Tensor, " B"]:
+    """Mean distance of two sets of 2D keypoints in sizes of the hand [ours]. Two networks rarely make the same mistake."""
+    size = (own[..., :2].amax(1) - own[..., :2].amin(1)).amax(-1)
+    return (own[..., :2] - other[..., :2]).norm(dim=-1).mean(-1) / size.clamp(min=1e-6)
+
+
 def _mixing(width: int) -> nn.Sequential:
     return nn.Sequential(nn.GroupNorm(8, width), nn.Conv2d(width, width, 3, padding=1), nn.GELU())
 

@@ -15,7 +15,7 @@ from maskhand.hand_model.skeleton import KEYPOINT_TO_MODEL
 from maskhand.model.coarse_head import CoarseHead
 from maskhand.model.config import ModelConfig
 from maskhand.model.encoder import Encoder, Maps
-from maskhand.model.keypoint_head import FoundKeypoints, KeypointHead, merged_keypoints
+from maskhand.model.keypoint_head import FoundKeypoints, KeypointHead, disagreement, merged_keypoints
 from maskhand.model.refinement import PoseGraph, Refinement
 from maskhand.model.synthesizer import CodeGeometry, Synthesizer, token_keypoints
 from maskhand.model.unmasking import Unmasked, unmask
@@ -163,7 +163,9 @@ class MaskHandModel(nn.Module):
 
         """
         looked = self.look(image)
+        apart = keypoints.new_full((len(keypoints),), torch.nan)
         if looked.found is not None and not instead:
+            apart = disagreement(looked.found.keypoints, keypoints)
             keypoints = merged_keypoints(looked.found.keypoints, keypoints)
         context = self.observe(looked, keypoints)
         result = unmask(
@@ -186,6 +188,7 @@ class MaskHandModel(nn.Module):
             tokens=result.tokens,
             token_confidence=result.confidence,
             spread=self.spread(result, pose, context.shape, hand_model),
+            apart=apart,
         )
 
     def spread(
