@@ -78,8 +78,21 @@ def test_ones_own_files_are_never_written_over(photos) -> None:
     notes.unlink()
     for _ in range(2):  # results beside photos, and once more over the first ones
         assert run("reconstruct", own, "-o", photos, "--format", "none", "--steps", 1).exit_code == 0
+    mesh = photos / "b_0.glb"
+    mesh.write_text("my own")
+    assert "b_0.glb is no result" in str(run("reconstruct", own, "-o", photos, "--steps", 1).exception)
+    assert mesh.read_text() == "my own"
+    (photos / "demo.png").write_text("my own")
+    assert "demo.png is no result" in str(run("demo", "-o", photos).exception)
     assert "are results" in str(run("reconstruct", photos / "b.png", "-o", photos).exception)
     assert "matches folders only" in str(run("reconstruct", photos.parent / "phot*", "-o", photos / "o").exception)
+
+
+def test_meshes_of_an_earlier_run_do_not_outlive_its_record(photos, tmp_path) -> None:
+    (photos / "folder.jpg").mkdir()  # no photo, whatever its name
+    for mesh, present in (("glb", {"a_0.glb", "a_1.glb"}), ("obj", {"a_0.obj", "a_1.obj"}), ("none", set())):
+        assert run("reconstruct", photos, "-o", tmp_path / "o", "--format", mesh, "--steps", 1).exit_code == 0
+        assert {p.name for p in (tmp_path / "o").glob("a*")} == {"a.png", "a.json"} | present
 
 
 def test_one_bad_photo_stops_nothing_else_and_is_named(photos, tmp_path) -> None:
@@ -120,6 +133,21 @@ def test_mistakes_reach_the_shell_without_a_traceback(tmp_path) -> None:
     )
     assert done.returncode == 2
     assert "nothing.jpg does not exist" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["preview", "synthetic", "-o", "FOLDER"],
+        ["train", "average", "a", "b", "-o", "FOLDER"],
+        ["train", "ship", "a", "-o", "FOLDER", "--cache", "c"],
+    ],
+)
+def test_a_folder_in_a_files_place_is_named_before_the_work(tmp_path, arguments) -> None:
+    folder = tmp_path / "folder.png"
+    folder.mkdir()
+    result = run(*[folder if a == "FOLDER" else a for a in arguments])
+    assert isinstance(result.exception, MaskHandError) and "folder.png" in str(result.exception)
 
 
 def test_help_does_not_wait_for_torch() -> None:

@@ -8,6 +8,7 @@ import pickle
 import cv2
 import numpy as np
 import pytest
+import torch
 from tests import miniature
 from typer.testing import CliRunner
 
@@ -15,7 +16,7 @@ from maskhand.cli.main import app
 from maskhand.data.check import check
 from maskhand.data.datasets import DATASETS, dataset
 from maskhand.data.datasets.dexycb import s0_split
-from maskhand.data.sample import TIP_FIRST, WRIST_LAST, likely_order, problems, to_keypoints
+from maskhand.data.sample import TIP_FIRST, WRIST_LAST, likely_order, problems, strangeness, to_keypoints
 from maskhand.errors import InputError
 from maskhand.hand_model.skeleton import OPENPOSE_TO_HO3D
 
@@ -86,6 +87,11 @@ def test_hidden_keypoints_are_told_apart(tmp_path, scenes) -> None:
 def test_setup_s0_of_dexycb() -> None:
     parts = [s0_split(subject, sequence) for subject in range(10) for sequence in range(100)]
     assert (parts.count("train"), parts.count("val"), parts.count("test")) == (800, 40, 160)
+
+
+def test_the_mean_bones_are_the_free_hands(hand_model) -> None:
+    flat = hand_model.keypoints(torch.eye(3).expand(1, 16, 3, 3), torch.zeros(1, 10)).numpy()
+    assert strangeness(flat) < 0.002
 
 
 @pytest.mark.parametrize(("order", "name"), [(OPENPOSE_TO_HO3D, "MANO's"), (TIP_FIRST, "RHD's"), (WRIST_LAST, "InterHand2.6M's")])

@@ -47,16 +47,17 @@ def test_sixteen_bit_grey_keeps_its_brightness(tmp_path) -> None:
     assert np.abs(read_photo(tmp_path / "deep.png").pixels[..., 0] - expected).max() <= 1
 
 
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_rotation_is_undone(tmp_path, orientation: int) -> None:
+def test_exif_rotation_is_undone(tmp_path, orientation: int, suffix: str) -> None:
     upright = Image.fromarray(gradient())
     undo = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
             5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270}  # fmt: skip  # noqa: E501
     stored = upright.transpose(undo[orientation]) if orientation in undo else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored.save(tmp_path / "turned.png", exif=exif)
-    np.testing.assert_array_equal(read_photo(tmp_path / "turned.png").pixels, gradient())
+    stored.save(tmp_path / f"turned.{suffix}", exif=exif)
+    np.testing.assert_array_equal(read_photo(tmp_path / f"turned.{suffix}").pixels, gradient())
 
 
 @pytest.mark.parametrize("tag", [0x011A, 0x0100])

@@ -13,6 +13,7 @@ from maskhand.data.cached import CachedSamples, mixed_indices
 from maskhand.data.feature_cache import TrunkReader, cache_synthetic, complete_shards, missing_shards, photo_truth, write_shard
 from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.errors import AssetError, ConfigError, InputError
+from maskhand.evaluation.synthetic import TEST_SEED
 from maskhand.model.config import EncoderConfig, ModelConfig
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.precision import HALF_IS_SLOW
@@ -72,6 +73,23 @@ def test_a_stopped_tokenizer_run_takes_the_very_steps_of_an_unbroken_one(tmp_pat
     assert_same(one["module"], other["module"])
 
 
+def test_a_resumed_run_follows_its_settings_and_a_finished_one_says_so(tmp_path, hand_model, capsys) -> None:
+    def run(fresh: bool = False, **changes) -> None:
+        settings = TokenizerTraining(train=train_config(evaluate_every=3, **changes), tokenizer=TOKENIZER)
+        fit(TokenizerStage(settings, hand_model), settings.train, tmp_path, resume=not fresh)
+
+    run(steps=3, weight_decay=0.1)
+    run(steps=4, weight_decay=0.2)
+    assert {group["weight_decay"] for group in read_state(tmp_path / "state.pt")["optimizer"]["param_groups"]} == {0.2}
+    capsys.readouterr()
+    run(steps=4)
+    assert "is at step 4 of 4 already" in " ".join(capsys.readouterr().err.split())
+    run(steps=3, fresh=True)
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1, "the log starts afresh"
+    with pytest.raises(ConfigError, match=r"train\.accelerator='bogus'"):
+        run(accelerator="bogus")
+
+
 def test_without_bfloat16_arithmetic_a_run_learns_in_float32_and_says_so(tmp_path, hand_model, monkeypatch, capsys) -> None:
     def run(name: str, precision: str) -> dict[str, torch.Tensor]:
         settings = TokenizerTraining(train=train_config(precision=precision), tokenizer=TOKENIZER)
@@ -103,6 +121,10 @@ def test_a_stopped_model_run_takes_the_very_steps_of_an_unbroken_one(tmp_path, h
     run(tmp_path / "parts", stop=2)
     run(tmp_path / "parts")
     assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts"))
+    torch.manual_seed(4)
+    tokenizer = VqMano(TOKENIZER).eval()
+    with pytest.raises(ConfigError, match=r"other weights of model\.tokenizer"):
+        run(tmp_path / "parts")
 
 
 def test_a_model_run_evaluates_keeps_the_best_and_logs(tmp_path, hand_model, shards) -> None:
@@ -272,6 +294,17 @@ def test_averaged_weights_lie_between_the_two(tmp_path) -> None:
     save_weights(tmp_path / "deeper.safetensors", *shipped_weights(deeper))
     with pytest.raises(InputError, match="does not fit"):  # its new layers are no mixture of anything
         average_weights(tmp_path / "deeper.safetensors", paths[1], tmp_path / "no.safetensors", share=0.5)
+
+
+@pytest.mark.parametrize("seed", [11, TEST_SEED - 1])
+def test_live_images_that_judge_are_no_training_images(hand_model, shards, seed: int) -> None:
+    settings = ModelTraining(
+        train=train_config(seed=seed),
+        data=DataConfig(synthetic="live", evaluation=str(shards / "validation")),
+        model=ModelConfig(width=16, heads=2),
+    )
+    with pytest.raises(ConfigError, match=f"draws the images of seed {seed + 1}"):
+        ModelStage(settings, VqMano(TOKENIZER), hand_model)
 
 
 def test_weights_of_another_tokenizer_are_no_start(tmp_path, hand_model) -> None:

@@ -113,6 +113,7 @@ def _upright(image: Image.Image) -> tuple[Image.Image, float | None]:
     Whatever is wrong with EXIF data, each of the two is told as far as it can be read (Pillow's own `exif_transpose` writes all
     of them anew, and fails over any).
     """
+    image.load()  # Pillow turns a TIFF itself while it loads, and takes its tag away
     turn, millimetres = None, None
     with contextlib.suppress(Exception):
         turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
@@ -164,10 +165,10 @@ def picture_path(path: str | Path) -> Path:
     """The path, once it is sure that a picture can be written there.
 
     Raises:
-        InputError: not a .png or .jpg, or not in a folder that exists.
+        InputError: not a .png or .jpg, not in a folder that exists, or a folder itself.
 
     """
     path = Path(path)
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg") or not path.parent.is_dir():
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg") or not path.parent.is_dir() or path.is_dir():
         raise InputError(f"{path} cannot be written; name a .png or .jpg file in a folder that exists")
     return path

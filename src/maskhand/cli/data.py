@@ -1,4 +1,4 @@
-"""`maskhand data ...`: prepare what training reads."""
+"""`maskhand data ...`: check and prepare data sets, and write the features that training reads."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Prepare training data.", no_args_is_help=True)
+app = typer.Typer(help="Check and prepare data sets; write the features that training reads.", no_args_is_help=True)
 cache = typer.Typer(help="Write features of the frozen image trunk once, to train on many times.", no_args_is_help=True)
 app.add_typer(cache, name="cache")
 
 
 @app.callback()
 def root() -> None:
-    """Prepare training data."""
+    """Check and prepare data sets; write the features that training reads."""
 
 
 DatasetName = Annotated[

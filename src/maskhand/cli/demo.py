@@ -18,10 +18,11 @@ def demo(
     from rich.console import Console
 
     from maskhand.assets import embedded, load
-    from maskhand.cli.reconstruct import SideChoice, reconstruct_one
+    from maskhand.cli.reconstruct import SideChoice, reconstruct_one, refuse_to_overwrite
     from maskhand.images import made_folder
 
     console = Console(stderr=True)
+    refuse_to_overwrite(out, ["demo"])
     out = made_folder(out)
     with console.status("finding and reconstructing hands"):
         count = reconstruct_one(

@@ -48,7 +48,7 @@ def main() -> None:
     """Run the command line; what users can mend is said in one sentence, without a traceback."""
     try:
         app()
-    except MaskHandError as error:
+    except (MaskHandError, OSError) as error:
         Console(stderr=True).print(f"[bold red]Error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -123,14 +123,13 @@ def reconstruct_one(
     focal: float | None,
     mesh: str,
 ) -> int:
-    """Write everything about one photo; returns the number of hands."""
+    """Write everything about one photo, its record last; returns the number of hands."""
     import json
-
-    import cv2
 
     from maskhand.cli.record import result_record
     from maskhand.images import read_photo
     from maskhand.rendering.overlay import draw_result
+    from maskhand.rendering.sheet import written_picture
 
     photo = read_photo(path, focal_px=focal)
     known: Side | None = None
@@ -149,11 +148,12 @@ def reconstruct_one(
     for hand, file in zip(hands, meshes, strict=True):
         if file:
             hand.export(out / file)
-    record = result_record(path.name, photo.pixels, hands, meshes, steps=steps)
-    (out / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
-    picture = draw_result(photo.pixels, hands)
-    if not cv2.imwrite(str(out / f"{name}.png"), picture[:, :, ::-1]):
-        raise InputError(f"{out / f'{name}.png'} cannot be written")
+    written_picture(out / f"{name}.png", draw_result(photo.pixels, hands))
+    record, part = out / f"{name}.json", out / f"{name}.json.part"
+    for stale in recorded_meshes(record) - set(meshes):
+        (out / stale).unlink(missing_ok=True)
+    part.write_text(json.dumps(result_record(path.name, photo.pixels, hands, meshes, steps=steps), indent=1) + "\n")
+    part.replace(record)
     return len(hands)
 
 
@@ -167,7 +167,7 @@ def find_photos(inputs: list[str]) -> list[Path]:
     for text in inputs:
         path = Path(text)
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
             if not inside:
                 raise InputError(f"folder {text} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))})")
             found += inside
@@ -186,31 +186,46 @@ def find_photos(inputs: list[str]) -> list[Path]:
 
 def is_result(path: Path, out: Path) -> bool:
     """Whether a picture is one that an earlier run put into the folder of results: its record lies beside it."""
-    return path.suffix == ".png" and path.resolve().parent == out.resolve() and _is_record(path.with_suffix(".json"))
+    return path.suffix == ".png" and path.resolve().parent == out.resolve() and _hands(path.with_suffix(".json")) is not None
 
 
 def refuse_to_overwrite(out: Path, names: list[str]) -> None:
     """Earlier results may be written over, nothing else.
 
     Raises:
-        InputError: a picture or JSON of that name is somebody's own.
+        InputError: a picture, mesh or JSON of that name is somebody's own.
 
     """
+    import re
+
+    present = sorted(p.name for p in out.iterdir()) if out.is_dir() else []
     for name in names:
-        record, picture = out / f"{name}.json", out / f"{name}.png"
-        foreign = record if record.exists() else picture
-        if foreign.exists() and not _is_record(record):
-            raise InputError(f"{foreign} is no result of maskhand and would be written over; name another folder with -o")
+        record = out / f"{name}.json"
+        ours = recorded_meshes(record) | (set() if _hands(record) is None else {record.name, f"{name}.png"})
+        written = re.compile(re.escape(name) + r"(\.json|\.png|_\d+\.(glb|obj|ply))")
+        foreign = [file for file in present if written.fullmatch(file) and file not in ours]
+        if foreign:
+            raise InputError(
+                f"{out / foreign[0]} is no result of maskhand and would be written over; name another folder with -o"
+            )
 
 
-def _is_record(path: Path) -> bool:
+def recorded_meshes(record: Path) -> set[str]:
+    """The mesh files in its folder that an earlier run's record names; none if there is no such record."""
+    named = {hand.get("mesh") for hand in _hands(record) or [] if isinstance(hand, dict)}
+    return {mesh for mesh in named if isinstance(mesh, str) and mesh == Path(mesh).name and mesh.startswith(f"{record.stem}_")}
+
+
+def _hands(record: Path) -> list | None:
+    """What a record lists; None if the file is none of ours."""
     import json
 
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(record.read_text())
     except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and {"maskhand", "hands"} <= content.keys()
+        return None
+    ours = isinstance(content, dict) and "maskhand" in content and isinstance(content.get("hands"), list)
+    return content["hands"] if ours else None
 
 
 def output_names(paths: list[Path]) -> list[str]:

@@ -65,6 +65,7 @@ def average(
     _needs_train_extra()
     from maskhand.training.ship import average_weights
 
+    _refuse_folder(out)
     typer.echo(average_weights(later, earlier, out, share=share))
 
 
@@ -78,7 +79,15 @@ def ship(
     _needs_train_extra()
     from maskhand.training.ship import ship_weights
 
+    _refuse_folder(out)
     typer.echo(ship_weights(weights, out, cache))
+
+
+def _refuse_folder(out: Path) -> None:
+    from maskhand.errors import InputError
+
+    if out.is_dir():
+        raise InputError(f"{out} is a folder; name the file to write, such as {out / 'weights.safetensors'}")
 
 
 def _needs_train_extra() -> None:

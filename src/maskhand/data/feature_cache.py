@@ -77,7 +77,7 @@ def write_shard(
 ) -> int:
     """Write one shard from (crop, truth) pairs; nothing is left behind if it fails. Returns the number of rows."""
     folder = Path(folder)
-    if folder.exists() and not (folder / "meta.json").exists() and any(folder.iterdir()):
+    if folder.is_file() or (folder.exists() and not (folder / "meta.json").exists() and any(folder.iterdir())):
         raise InputError(f"{folder} exists and is no feature shard; name a folder of its own for the shard")
     partial = folder.with_name(folder.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)

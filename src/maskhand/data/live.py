@@ -45,7 +45,10 @@ def with_photos(
 def live_batches(
     data: HandModelData, config: SceneConfig, *, seed: int, batch: int, start: int, workers: int
 ) -> Iterator[dict[str, Tensor]]:
-    """Endless batches; batch k is made of the chunks that hold samples k * batch onwards, whatever the number of workers."""
+    """Endless batches, the same ones whatever the number of workers: batch k has the first `batch` samples of chunks of its own.
+
+    Samples beyond a whole number of chunks (`CHUNK`) are made and left out.
+    """
     chunks = -(-batch // CHUNK)
     order = range(start * chunks, 2**40)
     loader = DataLoader(LiveScenes(data, config, seed), batch_size=None, sampler=order, num_workers=workers)  # type: ignore[arg-type]

@@ -23,10 +23,10 @@ _OTHER_ORDERS = _KNOWN_ORDERS | {
     f"OpenPose's, taken for {name},": tuple(int(k) for k in np.argsort(order)) for name, order in _KNOWN_ORDERS.items()
 }
 _BONES = np.array(FINGER_BONES)
-# Lengths of the 20 bones of a mean hand as shares of their sum: whatever the pose, they stay what they are.
+# Lengths of the 20 bones of the free hand as shares of their sum: whatever the pose, they stay what they are.
 _MEAN_BONES = np.array(
-    [0.0502, 0.0411, 0.0395, 0.0361, 0.1144, 0.0412, 0.0285, 0.0324, 0.1184, 0.0408]
-    + [0.0337, 0.0314, 0.1121, 0.0381, 0.0295, 0.0327, 0.1072, 0.0293, 0.0190, 0.0245]
+    [0.0486, 0.0397, 0.0382, 0.0349, 0.1106, 0.0452, 0.0276, 0.0313, 0.1145, 0.0505]
+    + [0.0326, 0.0303, 0.1084, 0.0458, 0.0285, 0.0316, 0.1036, 0.0360, 0.0183, 0.0237]
 )
 STRANGE, BETTER = 0.20, 0.6
 """A hand whose bone lengths are this far from the mean hand's, and this much nearer to it when read in another known order, is

@@ -149,5 +149,7 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def published(protocol: Protocol, split: str) -> dict[str, tuple[float | None, ...]]:
-    """Rows to stand beside ours: the paper's, on MANO."""
-    return HINT_PUBLISHED.get(split, {}) if protocol.name == "hint" else protocol.published
+    """Rows to stand beside ours: the paper's, on MANO; none for a split that it does not report."""
+    if protocol.name == "hint":
+        return HINT_PUBLISHED.get(split, {})
+    return protocol.published if split == protocol.splits[0] else {}

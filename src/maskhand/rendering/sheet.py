@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from maskhand.errors import InputError
 from maskhand.hand_model.skeleton import FINGER_BONES
 
 Colour = tuple[int, int, int]
@@ -37,8 +38,24 @@ def finger_colours() -> list[Colour]:
 
 
 def contact_sheet(tiles: Sequence[np.ndarray], path: str | Path, columns: int = 8) -> Path:
-    """Tiles of one size in rows, as a picture file."""
+    """Tiles of one size in rows, as a picture file.
+
+    Raises:
+        InputError: it cannot be written.
+
+    """
     padded = [*tiles, *[np.zeros_like(tiles[0])] * (-len(tiles) % columns)]
     rows = [np.concatenate(padded[k : k + columns], axis=1) for k in range(0, len(padded), columns)]
-    cv2.imwrite(str(path), np.concatenate(rows)[:, :, ::-1])
+    return written_picture(path, np.concatenate(rows))
+
+
+def written_picture(path: str | Path, picture: np.ndarray) -> Path:
+    """An RGB picture as a file, of the kind its suffix says.
+
+    Raises:
+        InputError: it cannot be written.
+
+    """
+    if not cv2.imwrite(str(path), picture[:, :, ::-1]):
+        raise InputError(f"{path} cannot be written")
     return Path(path)

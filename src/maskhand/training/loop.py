@@ -62,6 +62,8 @@ class Stage(ABC):
 
     module: nn.Module
     """Holds everything that learns; called as module(batch) -> (loss, {name: value})."""
+    frozen: tuple[str, ...] = ()
+    """What the names of its parts begin with that come from outside and do not learn."""
 
     @abstractmethod
     def batches(self, start: int) -> Iterator[Any]:
@@ -103,12 +105,20 @@ def rate_at(step: int, config: TrainConfig) -> float:
     return warm * (config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
 
 
+def _made_otherwise(path: Path, what: str) -> ConfigError:
+    return ConfigError(f"{path} was made with other {what}: use another folder, or --fresh to start over")
+
+
 class _Run:
     """One run in progress: module, optimiser, averaged weights, and what of them is on disk."""
 
     def __init__(self, stage: Stage, config: TrainConfig, out: Path, *, resume: bool) -> None:
         self.stage, self.config, self.out = stage, config, out
-        self.fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
+        try:
+            self.fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
+        except (ValueError, RuntimeError) as error:
+            where = f"train.accelerator={config.accelerator!r} and train.devices={config.devices}"
+            raise ConfigError(f"{where} do not work here: {error}") from error
         self.without_half = config.precision != "32-true" and not half_is_fast(self.fabric.device)
         if self.without_half:
             self.fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision="32-true")
@@ -129,16 +139,29 @@ class _Run:
             self.average.to(self.fabric.device)
         self.module, self.optimizer = self.fabric.setup(_Opening(stage.module), optimizer)
         if state:
-            self.optimizer.load_state_dict(state["optimizer"])
+            self._restore_optimizer(state, path)
+        elif not resume:
+            (out / "log.jsonl").unlink(missing_ok=True)
 
     def _restore(self, state: dict[str, Any], path: Path) -> None:
+        given = {key: value.clone() for key, value in self.stage.module.state_dict().items() if key.startswith(self.stage.frozen)}
         try:
             self.stage.module.load_state_dict(state["module"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
         except (KeyError, RuntimeError) as error:
-            raise ConfigError(f"{path} was made with other settings: use another folder, or --fresh to start over") from error
+            raise _made_otherwise(path, "settings") from error
+        if not all(torch.equal(value, state["module"][key].to(value)) for key, value in given.items()):
+            raise _made_otherwise(path, "weights of " + " and ".join(self.stage.frozen))
         self.step, self.best = state["step"], state["best"]
+
+    def _restore_optimizer(self, state: dict[str, Any], path: Path) -> None:
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:
+            raise _made_otherwise(path, "settings") from error
+        for group in self.optimizer.param_groups:  # as the settings say now
+            group.update(betas=self.config.betas, weight_decay=self.config.weight_decay)
 
     @property
     def judged(self) -> nn.Module:
@@ -201,7 +224,7 @@ def fit(
         stage: what to train.
         config: how long and how fast.
         out: made if absent.
-        resume: go on from `out`/state.pt where it exists.
+        resume: go on from `out`/state.pt where it exists, with the settings given now.
         stop_after: leave, state saved, once this step is reached (for slices of a long run).
 
     Returns:
@@ -219,6 +242,8 @@ def fit(
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True, quiet=quiet), disable=quiet) as bar:
         if run.without_half:
             bar.console.print(HALF_IS_SLOW)
+        if run.step >= end:
+            bar.console.print(f"{out} is at step {run.step} of {end} already: more train.steps go on, --fresh starts over")
         task = bar.add_task("training", total=config.steps, completed=run.step, note="")
         stage.module.train()
         for batch in run.batches() if run.step < end else ():

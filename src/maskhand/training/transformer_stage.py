@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ from maskhand.data.live import live_batches, with_photos
 from maskhand.detection.landmark_network import INPUT_PX, shared_landmark_network
 from maskhand.errors import ConfigError
 from maskhand.evaluation.reconstruction import reconstructed
+from maskhand.evaluation.synthetic import TEST_SEED
 from maskhand.geometry.camera import project_in_crop, scale_in_crop, translation_from_weak
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.landmarks import landmark_points
@@ -220,8 +222,14 @@ class ModelObjective(nn.Module):
         return torch.cat([places, (points[..., 2] * ~lost)[..., None], depth[..., None]], dim=-1)
 
 
+def _live_seed(config: ModelTraining) -> int:
+    return config.train.seed + 1
+
+
 class ModelStage(Stage):
     """Stage 2 on cached features."""
+
+    frozen = ("model.tokenizer",)
 
     def __init__(self, config: ModelTraining, tokenizer: VqMano, hand_model: HandModel) -> None:
         self.config, self.hand_model = config, hand_model
@@ -247,7 +255,15 @@ class ModelStage(Stage):
             raise ConfigError(
                 "shards hold maps for the scales 1 and 2; for finer ones set model.encoder.laterals=false or data.synthetic=live"
             )
-        self.held_out = CachedSamples(complete_shards(data.evaluation)) if data.evaluation else None
+        judges = complete_shards(data.evaluation) if data.evaluation else []
+        self.held_out = CachedSamples(judges) if judges else None
+        if self.live and _live_seed(config) in {
+            TEST_SEED,
+            *(json.loads((s / "meta.json").read_text()).get("seed") for s in judges),
+        }:
+            raise ConfigError(
+                f"train.seed={config.train.seed} draws the images of seed {_live_seed(config)}, which judge: take another"
+            )
         folders = [folder for folder in (None if self.live else data.synthetic, data.photos) if folder]
         self.tables = [CachedSamples(complete_shards(folder), in_memory=data.in_memory) for folder in folders]
         self.shares = [1 - data.photo_share, data.photo_share] if data.photos else [1.0]
@@ -268,7 +284,12 @@ class ModelStage(Stage):
         scenes = replace(TRAINING_SCENES, size=size, backgrounds=data.backgrounds, upright=self.config.model.upright_crop)
         photos = min(round(train.batch_size * data.photo_share), train.batch_size - 1) if data.photos else 0
         made = live_batches(
-            free_hand_data(), scenes, seed=train.seed + 1, batch=train.batch_size - photos, start=start, workers=data.workers
+            free_hand_data(),
+            scenes,
+            seed=_live_seed(self.config),
+            batch=train.batch_size - photos,
+            start=start,
+            workers=data.workers,
         )
         return with_photos(made, self.tables[0], photos, train.seed, start) if photos else made
 
