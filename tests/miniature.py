@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from maskhand.data.sample import TIP_FIRST, WRIST_LAST
 from maskhand.hand_model.skeleton import OPENPOSE_TO_HO3D
@@ -107,6 +108,12 @@ def freihand(root: Path, scenes: list[Scene], split: str = "evaluation") -> None
     save_json(root / f"{split}_mano.json", [[[*s.pose, *s.shape, 0.0, 0.0, 1.0]] for s in scenes])
 
 
+def turned(pose: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """Axis angles (48,) of a hand seen from another frame."""
+    whole = Rotation.from_matrix(rotation) * Rotation.from_rotvec(pose[:3])
+    return np.concatenate([whole.as_rotvec(), pose[3:]])
+
+
 def ho3d(root: Path, scenes: list[Scene], split: str = "evaluation", suffix: str = "png") -> None:
     names = []
     for k, scene in enumerate(scenes):
@@ -117,7 +124,7 @@ def ho3d(root: Path, scenes: list[Scene], split: str = "evaluation", suffix: str
         meta = {"camMat": INTRINSIC, "objName": "003_cracker_box", "handBoundingBox": scene.box.tolist()}
         meta["handJoints3D"] = joints if split == "train" else joints[0]
         if split == "train":
-            meta |= {"handPose": scene.pose, "handBeta": scene.shape, "handTrans": np.zeros(3)}
+            meta |= {"handPose": turned(scene.pose, np.diag(OPENGL)), "handBeta": scene.shape, "handTrans": np.zeros(3)}
         save_pickle(root / split / sequence / "meta" / f"{frame}.pkl", meta)
     (root / f"{split}.txt").write_text("\n".join(names) + "\n")
     if split == "evaluation":
@@ -138,7 +145,11 @@ def h2o3d(root: Path, scenes: list[Scene]) -> None:
         for side in ("right", "left"):
             there = scene.side == side
             joints = ordered(scene.points * OPENGL, OPENPOSE_TO_HO3D) if there else np.zeros((21, 3))
-            meta |= {f"{side}HandJoints3D": joints, f"{side}HandPose": scene.pose, f"{side}HandTrans": np.zeros(3)}
+            meta |= {
+                f"{side}HandJoints3D": joints,
+                f"{side}HandPose": turned(scene.pose, np.diag(OPENGL)),
+                f"{side}HandTrans": np.zeros(3),
+            }
             meta[f"jointValid{side.title()}"] = np.full(21, float(there))
         save_pickle(root / "train" / "GSF1" / "meta" / f"{k:04d}.pkl", meta)
     (root / "train.txt").write_text("\n".join(names))
@@ -209,7 +220,9 @@ def interhand(root: Path, scenes: list[Scene]) -> None:
         valid = np.zeros((42, 1))
         valid[first : first + 21] = 1
         joints[frame] = {"world_coord": world.tolist(), "joint_valid": valid.tolist(), "hand_type": scene.side}
-        mano[frame] = {scene.side: {"pose": scene.pose.tolist(), "shape": scene.shape.tolist(), "trans": [0, 0, 0]}}
+        mano[frame] = {
+            scene.side: {"pose": turned(scene.pose, rotation.T).tolist(), "shape": scene.shape.tolist(), "trans": [0, 0, 0]}
+        }
         name = f"Capture0/ROM01/cam{camera}/image{k}.jpg"
         save_image(root / "images" / "test" / name, scene)
         images.append({"id": k, "file_name": name, "capture": 0, "camera": camera, "frame_idx": 100 + k})

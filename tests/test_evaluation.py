@@ -47,11 +47,13 @@ def test_rank_correlation_of_a_hand_computed_case() -> None:
 
 def test_calibration_recovers_the_curve_that_made_the_data() -> None:
     rng = np.random.default_rng(1)
-    truth = Calibration(offset=4.0, slope=2.0)
+    truth = Calibration(offset=4.0, slope=2.0, trust=3.0)
     spread = np.exp(rng.normal(np.log(0.008), 0.7, 40000))
-    error = np.where(rng.random(spread.size) < truth(spread), 1.0, 99.0)
-    found = Calibration.fit(spread, error)
+    sure = rng.uniform(0.3, 1, spread.size)
+    error = np.where(rng.random(spread.size) < truth(spread, sure), 1.0, 99.0)
+    found = Calibration.fit(spread, sure, error)
     assert found.offset == pytest.approx(4.0, abs=0.25) and found.slope == pytest.approx(2.0, abs=0.12)
+    assert found.trust == pytest.approx(3.0, abs=0.15)
 
 
 def test_the_shipped_model_beats_the_landmark_networks_3d_on_synthetic_images(predictor, tmp_path) -> None:

@@ -73,6 +73,7 @@ def test_an_unsure_keypoint_of_the_models_own_pulls_less_than_a_given_one(hand_m
             tokens=torch.zeros(len(poses), 64, dtype=torch.long),
             token_confidence=torch.ones(len(poses), 64),
             spread=torch.full((len(poses), 21), 0.008),
+            head_confidence=torch.ones(len(poses), 21),
             apart=torch.zeros(len(poses)),
         )
         fitted = refined(hand_model, answer, landmarks=own)

@@ -253,6 +253,13 @@ def test_the_model_overfits_four_samples(keypoint_width, hand_model, poses) -> N
     assert terms["ce"] < 0.1 * first["ce"]
     objective.eval()
     answer = model.reconstruct({4: batch["map8"]}, batch["points"], hand_model, from_codes=True, soft=False)
+    draws = [
+        model.reconstruct(
+            {4: batch["map8"]}, batch["points"], hand_model, temperature=5.0, generator=torch.Generator().manual_seed(seed)
+        ).pose
+        for seed in (0, 0, 1)
+    ]
+    assert torch.equal(draws[0], draws[1]) and not torch.allclose(draws[0], draws[2], atol=0.01), "drawn codes are decoded"
     right = (answer.tokens == model.tokenizer.encode(batch["pose"])).float().mean()
     assert right > 0.95, f"{right:.0%} of the tokens are right"
 

@@ -285,11 +285,8 @@ def test_looks_of_a_mirrored_hand_come_back_to_the_first_ones_axes() -> None:
             points[k, :, :2] = torch.from_numpy(look.to_crop(place))
             points[k, :, 3] = 1.0 / look.side
         camera = torch.tensor([[10 / look.side, 0.0, 0.0] for look in looks]).double()
-        answer = merged(
-            Prediction(poses, torch.zeros(5, 10), camera, points, *(torch.zeros(5, 64),) * 2, torch.zeros(5, 21), torch.zeros(5)),
-            looks,
-            5,
-        )
+        rest = *(torch.zeros(5, 64),) * 2, *(torch.zeros(5, 21),) * 2, torch.zeros(5)
+        answer = merged(Prediction(poses, torch.zeros(5, 10), camera, points, *rest), looks, 5)
         torch.testing.assert_close(answer.pose[0], pose, atol=1e-6, rtol=0)
         torch.testing.assert_close(answer.keypoints[0, :, :2], torch.from_numpy(looks[0].to_crop(place)))
         torch.testing.assert_close(answer.weak_camera[0, 0], camera[0, 0])

@@ -42,7 +42,7 @@ RELAID = 3
 APART = 0.07
 """Mean distance [sizes of the hand] between the two networks' keypoints from which on a hand is doubted: a chair leg taken for
 one, or a crop that cuts it [ours]. Of 3,100 photos of hands it befalls 2 in 100."""
-SURE_CONFIDENCE = 0.62
+SURE_CONFIDENCE = 0.55
 """Confidence above which a doubted hand that the detector is unsure of still counts [ours]."""
 PIXEL_SIGMA = 0.02
 """Expected error of a keypoint in sides of the crop [ours]."""
@@ -315,7 +315,7 @@ class Predictor:
         own_pose = (mirror_pose(pose[0]) if side == "left" else pose[0]).cpu().double()
         own_pose = torch.cat([(turn @ own_pose[0])[None], own_pose[1:]])
         faces = self.hand_model.faces.cpu().numpy()
-        joint_confidence = self.calibration(prediction.spread[k].cpu().numpy())
+        joint_confidence = self.calibration(prediction.spread[k].cpu().numpy(), prediction.head_confidence[k].cpu().numpy())
         return Hand(
             side=side,
             box=found.box.astype(np.float32),

@@ -69,6 +69,8 @@ class Prediction:
     """(B, L) probability of each token when it was accepted, in [0, 1]."""
     spread: Tensor
     """(B, 21) how far the keypoints of poses drawn from the last round's distribution lie apart [m]."""
+    head_confidence: Tensor
+    """(B, 21) how sure the model is of the 2D keypoints that it finds itself, in (0, 1] (1: it finds none)."""
     apart: Tensor
     """(B,) how far the model's own 2D keypoints and those it was given lie apart, in sizes of the hand (NaN: only one set)."""
 

@@ -22,6 +22,9 @@ Split = Annotated[str | None, typer.Option(help="hint: newdays, visor or ego4d; 
 Weights = Annotated[str, typer.Option(help="`default`, `large`, or the path of a .safetensors file.")]
 HandModelFile = Annotated[Path | None, typer.Option(help="MANO_RIGHT.pkl, for weights trained on MANO.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Measure the first so many samples only; the report says so.")]
+Refine = Annotated[
+    bool, typer.Option(help="Nudge poses towards the 2D pose, as the predictor does (ours); --no-refine: the network's answer.")
+]
 Steps = Annotated[int, typer.Option(min=1, max=64, help="Rounds of unmasking.")]
 
 
@@ -36,6 +39,7 @@ def benchmark_command(name: str, title: str) -> Any:
         model: Weights = "default",
         hand_model: HandModelFile = None,
         steps: Steps = 5,
+        refine: Refine = True,
         keypoints: Annotated[
             str, typer.Option(help="2D pose: `builtin`, `truth`, or a folder of OpenPose's JSON files, laid out like ROOT.")
         ] = "builtin",
@@ -67,11 +71,16 @@ def benchmark_command(name: str, title: str) -> Any:
             system, hand = predictions.stem, "mano" if found.vertices is not None else UNKNOWN
             truth, found = truth.first(limit), found.first(limit)
         else:
-            predictor = _predictor(model, hand_model)
+            predictor = _predictor(model, hand_model, refine)
             source, said = _source(keypoints, keypoint_noise, truth, root)
             found, seconds = _run(predictor, truth, protocol, steps, source, mask_share)
             noise = f" with noise of {keypoint_noise:g} sides of the box" if keypoint_noise else ""
-            notes = [f"{seconds:.3f} s an image, reading left out (AITI)", f"2D pose: {keypoints}{noise}, T = {steps}", *said()]
+            fit = "poses fitted to it afterwards" if refine else "poses as the network gives them"
+            notes = [
+                f"{seconds:.3f} s an image, reading left out (AITI)",
+                f"2D pose: {keypoints}{noise}, {fit}, T = {steps}",
+                *said(),
+            ]
             system, hand = f"maskhand {model}", predictor.hand_model.name
             save_predictions(out, found, protocol)
         if limit:
@@ -137,6 +146,7 @@ def pose2d(
     model: Weights = "default",
     hand_model: HandModelFile = None,
     steps: Steps = 5,
+    refine: Refine = False,
     limit: Limit = None,
 ) -> None:
     """How much the 2D pose matters (paper Appendix F, Table 10): built-in keypoints, the truth, OpenPose's, noisy truth."""
@@ -147,7 +157,7 @@ def pose2d(
     if openpose is not None and not openpose.is_dir():
         raise InputError(f"--openpose is {str(openpose)!r}; expected a folder of OpenPose's JSON files")
     truth = read_truth(protocol, root, split or protocol.splits[0], limit=limit)
-    predictor = _predictor(model, hand_model)
+    predictor = _predictor(model, hand_model, refine)
     settings = [("built-in", "builtin", 0.0), ("truth", "truth", 0.0)]
     settings += [("OpenPose", f"{openpose}/", 0.0)] if openpose else []
     settings += [(f"truth, noise {value:g}", "truth", value) for value in noise or ()]
@@ -161,10 +171,10 @@ def pose2d(
     _show_rows(f"{protocol.title}, {len(truth.samples)} samples, hand model {predictor.hand_model.name}", rows)
 
 
-def _predictor(model: str, hand_model: Path | None) -> Predictor:
+def _predictor(model: str, hand_model: Path | None, refine: bool) -> Predictor:
     from maskhand.assets import load
 
-    return load(model, hand_model=hand_model)
+    return load(model, hand_model=hand_model, refine=refine)
 
 
 def _few(lines: list[str], shown: int = 20) -> list[str]:

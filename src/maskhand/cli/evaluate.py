@@ -80,7 +80,15 @@ def synthetic(
     if predictor.looks > 1:
         typer.echo(f"one look at each test image is kept: these are the figures of one look, not of '{model}'", err=True)
     samples = synthetic_test(count, cache, images=not predictor.model.reads_maps)
-    result = reconstructed(predictor.model, predictor.hand_model, samples, steps=steps, limit=count, refine=refine)
+    result = reconstructed(
+        predictor.model,
+        predictor.hand_model,
+        samples,
+        steps=steps,
+        limit=count,
+        refine=refine,
+        calibration=predictor.calibration,
+    )
     show(f"{count} synthetic test images, T = {steps} (our hand; not comparable with figures on MANO)", result.means(), json_)
     if worst is not None:
         typer.echo(f"-> {worst_sheet(result, 16, worst)}", err=json_)

@@ -85,7 +85,7 @@ class Sample:
     intrinsic: np.ndarray | None = None
     """(3, 3) [px]."""
     mano_pose: np.ndarray | None = None
-    """(48,) axis angles as the data set gives them: its docstring says whether MANO's mean pose is in them."""
+    """(48,) axis angles, the first against the camera: the data set's docstring says whether MANO's mean pose is in the rest."""
     mano_shape: np.ndarray | None = None
     """(10,)."""
 

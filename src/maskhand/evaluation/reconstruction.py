@@ -16,6 +16,7 @@ from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
 from maskhand.hand_model.layer import HandModel
 from maskhand.model.answer import refined
+from maskhand.model.confidence import Calibration
 from maskhand.model.maskhand import MaskHandModel
 
 
@@ -28,20 +29,21 @@ class Reconstructed:
     joint_mm: Float[Tensor, "N 21"]
     """Distance of each keypoint to the truth after alignment [mm]."""
     visible: Bool[Tensor, "N 21"]
-    spread: Float[Tensor, "N 21"]
+    confidence: Float[Tensor, "N 21"]
+    """Probability that the joint is right, by the calibration given."""
     flat: Float[Tensor, "N 21 2"]
     """The answer's keypoints, crop from -1 to 1."""
     codes_used: float
     """Share of the codebook that occurs in the answers."""
 
     def means(self) -> dict[str, float]:
-        """Mean errors, visible and occluded joints apart, and the Spearman correlation of spread and error."""
+        """Mean errors, visible and occluded joints apart, and the Spearman correlation of doubt and error."""
         result = {key: value.mean().item() for key, value in self.errors.items()}
         result["codes_used"] = self.codes_used
         result["visible_pa_mm"] = self.joint_mm[self.visible].mean().item()
         result["occluded_pa_mm"] = self.joint_mm[~self.visible].mean().item()
-        result["spearman_hand"] = spearman(self.spread.mean(1), self.errors["pa_mpjpe_mm"])
-        result["spearman_joint"] = spearman(self.spread.flatten(), self.joint_mm.flatten())
+        result["spearman_hand"] = spearman(-self.confidence.mean(1), self.errors["pa_mpjpe_mm"])
+        result["spearman_joint"] = spearman(-self.confidence.flatten(), self.joint_mm.flatten())
         return result
 
 
@@ -55,11 +57,14 @@ def reconstructed(
     limit: int | None = None,
     batch: int = 50,
     refine: bool = False,
+    calibration: Calibration | None = None,
 ) -> Reconstructed:
     """The first `limit` samples' hands beside the truth.
 
     refine: nudge poses towards the 2D keypoints, as the predictor does.
+    calibration: what makes confidence of spread.
     """
+    calibration = calibration or Calibration()
     columns: dict[str, list[Tensor]] = {}
     used = torch.zeros(len(model.codes), dtype=torch.bool)
     count = min(limit or len(samples), len(samples))
@@ -86,13 +91,13 @@ def reconstructed(
             "landmark_network_image_error_percent": 50 * (rows["points"][..., :2] - rows["keypoints_2d"]).norm(dim=-1).mean(1),
             "joint_mm": 1000 * (aligned - wanted.keypoints).norm(dim=-1),
             "visible": rows["visible"],
-            "spread": answer.spread,
+            "confidence": torch.from_numpy(calibration(answer.spread.cpu().numpy(), answer.head_confidence.cpu().numpy())),
             "flat": flat,
         }
         for key, value in values.items():
             columns.setdefault(key, []).append(value.cpu())
     table = {key: torch.cat(parts) for key, parts in columns.items()}
-    rest = {key: table.pop(key) for key in ("joint_mm", "visible", "spread", "flat")}
+    rest = {key: table.pop(key) for key in ("joint_mm", "visible", "confidence", "flat")}
     return Reconstructed(errors=table, codes_used=used.float().mean().item(), **rest)
 
 

@@ -126,5 +126,6 @@ def merged(prediction: Prediction, crops: list[Crop], looks: int) -> Prediction:
         tokens=prediction.tokens[::looks],
         token_confidence=prediction.token_confidence[::looks],
         spread=mean(prediction.spread),
+        head_confidence=mean(prediction.head_confidence),
         apart=mean(prediction.apart),
     )

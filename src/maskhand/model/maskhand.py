@@ -146,8 +146,8 @@ class MaskHandModel(nn.Module):
         temperature: float = 0.0,
         top_k: int | None = None,
         generator: torch.Generator | None = None,
-        from_codes: bool = False,
-        soft: bool = True,
+        from_codes: bool | None = None,
+        soft: bool | None = None,
     ) -> Prediction:
         """One hand per crop, its surest tokens first.
 
@@ -156,14 +156,19 @@ class MaskHandModel(nn.Module):
             keypoints: as for `observe`: the landmark network's, which are merged with the model's own if it finds any.
             instead: take them as they are, because they are somebody's own.
             steps: rounds of unmasking.
-            temperature, top_k, generator: how codes are drawn; temperature 0 takes the likeliest.
+            temperature, top_k, generator: how codes are drawn; temperature 0 takes the likeliest [ours; the paper draws].
             from_codes: decode the chosen codes themselves instead of the mean of the codes under the distribution that chose
-                them. The mean is the better estimate of one answer, the codes are the sharper sample.
-            soft: likewise for what later rounds see of accepted tokens (`unmask`).
+                them [ours]. The mean is the better estimate of one answer, the codes are the sharper sample; left out, codes are
+                decoded if they are drawn (temperature above 0).
+            soft: the mean likewise for what later rounds see of accepted tokens (`unmask`); left out, if they are not drawn.
 
         """
+        drawn = temperature > 0
+        from_codes, soft = drawn if from_codes is None else from_codes, not drawn if soft is None else soft
         looked = self.look(image)
-        apart = keypoints.new_full((len(keypoints),), torch.nan)
+        apart, sure = keypoints.new_full((len(keypoints),), torch.nan), torch.ones_like(keypoints[..., 2])
+        if looked.found is not None:
+            sure = looked.found.keypoints[..., 2]
         if looked.found is not None and not instead:
             apart = disagreement(looked.found.keypoints, keypoints)
             keypoints = merged_keypoints(looked.found.keypoints, keypoints)
@@ -188,6 +193,7 @@ class MaskHandModel(nn.Module):
             tokens=result.tokens,
             token_confidence=result.confidence,
             spread=self.spread(result, pose, context.shape, hand_model),
+            head_confidence=sure,
             apart=apart,
         )
 

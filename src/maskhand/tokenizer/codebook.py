@@ -58,6 +58,9 @@ class Codebook(nn.Module):
     def _update(self, z: Tensor, index: Tensor) -> None:
         count = torch.bincount(index, minlength=len(self.codes)).to(z.dtype)
         total = torch.zeros_like(self.codes).index_add_(0, index, z)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():  # what all devices have seen
+            torch.distributed.all_reduce(count)
+            torch.distributed.all_reduce(total)
         self.ema_count.mul_(self.decay).add_(count, alpha=1 - self.decay)
         self.ema_sum.mul_(self.decay).add_(total, alpha=1 - self.decay)
         self.codes.copy_(self.ema_sum / self.ema_count.clamp(min=1e-6)[:, None])

@@ -175,7 +175,8 @@ class _Run:
 
     def learn(self, batch: Any) -> dict[str, Tensor]:
         """One step of the optimiser; the terms of the loss."""
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
+        step = self.config.seed * 1_000_003 + self.step
+        torch.manual_seed(step * self.fabric.world_size + self.fabric.global_rank)  # masks of its own for every device
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * rate_at(self.step, self.config)
         loss, terms = self.module(_Sealed(self.fabric.to_device(batch)))

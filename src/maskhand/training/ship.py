@@ -28,7 +28,7 @@ def ship_weights(weights: str | Path, out: str | Path, cache: str | Path, *, lim
     model, config = read_model(weights)
     hand = HandModel(free_hand_data())
     samples = CachedSamples(complete_shards(cache))
-    spreads, errors = [], []
+    spreads, sure, errors = [], [], []
     count = min(limit, len(samples))
     for first in range(0, count, batch):
         rows, seen = samples.seen(np.arange(first, min(first + batch, count)), model.wants_px)
@@ -38,13 +38,15 @@ def ship_weights(weights: str | Path, out: str | Path, cache: str | Path, *, lim
         found, wanted = hand.keypoints(answer.pose, answer.shape), hand.keypoints(rows["pose"], rows["shape"])
         errors.append(1000 * (align_similarity(found, wanted) - wanted).norm(dim=-1))
         spreads.append(answer.spread)
-    calibration = Calibration.fit(torch.cat(spreads).numpy(), torch.cat(errors).numpy())
+        sure.append(answer.head_confidence)
+    calibration = Calibration.fit(*(torch.cat(parts).numpy() for parts in (spreads, sure, errors)))
     tensors, plain = shipped_weights(model)
     save_weights(
         out, tensors, {**plain, "calibration": asdict(calibration), "hand_model": config.get("hand_model", FREE_HAND)}, half=True
     )
     size = Path(out).stat().st_size / 1e6
-    return f"{out}: {size:.1f} MB, confidence = sigmoid({calibration.offset:.2f} - {calibration.slope:.2f} ln(spread / mm))"
+    curve = f"{calibration.offset:.2f} - {calibration.slope:.2f} ln(spread / mm) + {calibration.trust:.2f} ln(head confidence)"
+    return f"{out}: {size:.1f} MB, confidence = sigmoid({curve})"
 
 
 def average_weights(later: str | Path, earlier: str | Path, out: str | Path, *, share: float) -> str:

@@ -46,7 +46,7 @@ class MaskConfig:
     all_hidden: float = 0.0
     """Share of samples that show no token at all, as the first round of inference does [ours]."""
     wrong_tokens: float = 0.1
-    """Share of the visible tokens replaced by random ones [sibling: MoMask]."""
+    """Share of the visible tokens replaced by random ones [ours, after MoMask, which replaces hidden ones]."""
     own_tokens: float = 0.0
     """Share of batches whose visible tokens are what a first round of the model itself made of them, as at inference [ours].
     Only these teach later rounds on photos, whose tokens nobody knows."""
@@ -250,10 +250,6 @@ class ModelStage(Stage):
         if not self.live and (encoder.learns == "all" or encoder.backbone != "hand"):
             raise ConfigError(
                 f"a backbone '{encoder.backbone}' that learns '{encoder.learns}' needs images: set data.synthetic=live"
-            )
-        if not self.live and encoder.laterals and max(encoder.scales) > 2:
-            raise ConfigError(
-                "shards hold maps for the scales 1 and 2; for finer ones set model.encoder.laterals=false or data.synthetic=live"
             )
         judges = complete_shards(data.evaluation) if data.evaluation else []
         self.held_out = CachedSamples(judges) if judges else None

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from maskhand.data.datasets.ho3d import FROM_OPENGL, field, frames, image_of
-from maskhand.data.datasets.source import Dataset, array, labelled_points, read_pickle
+from maskhand.data.datasets.source import Dataset, array, labelled_points, read_pickle, turned_pose
 from maskhand.data.sample import Sample, to_keypoints
 from maskhand.hand_model.skeleton import OPENPOSE_TO_HO3D
 from maskhand.records import Side
@@ -36,11 +36,12 @@ def _read(root: Path, split: str) -> Iterator[Sample]:
                 continue
             key = f"{side}HandJoints3D"
             points = array(field(meta, key, path), (21, 3), f"{path}: {key}") * FROM_OPENGL
+            pose = array(field(meta, f"{side}HandPose", path), (48,), f"{path}: {side}HandPose")
             yield Sample(
                 name=f"{split}/{sequence}/{frame}/{side}",
                 image=image_of(folder, frame),
                 side=side,
-                mano_pose=array(field(meta, f"{side}HandPose", path), (48,), f"{path}: {side}HandPose"),
+                mano_pose=turned_pose(pose, np.diag(FROM_OPENGL)),
                 mano_shape=array(field(meta, "handBeta", path), (10,), f"{path}: handBeta"),
                 **labelled_points(
                     to_keypoints(points, OPENPOSE_TO_HO3D),

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from maskhand.data.datasets.source import Dataset, array, found, labelled_points, read_json, read_pickle, same_length
+from maskhand.data.datasets.source import Dataset, array, found, labelled_points, read_json, read_pickle, same_length, turned_pose
 from maskhand.data.sample import Sample, to_keypoints
 from maskhand.errors import InputError
 from maskhand.hand_model.skeleton import OPENPOSE_TO_HO3D
@@ -72,6 +72,7 @@ def _read(root: Path, split: str) -> Iterator[Sample]:
         what = f"{path}: handJoints3D" if truth is None else f"evaluation_xyz.json entry {index}"
         in_order = to_keypoints(array(points, (21, 3), what), OPENPOSE_TO_HO3D) * FROM_OPENGL
         box = meta.get("handBoundingBox")
+        pose = _optional(meta, "handPose", 48, path) if truth is None else None
         yield Sample(
             name=f"{split}/{sequence}/{frame}",
             image=image_of(folder, frame),
@@ -80,7 +81,7 @@ def _read(root: Path, split: str) -> Iterator[Sample]:
             vertices=None
             if truth is None
             else array(truth[1][index], (-1, 3), f"evaluation_verts.json entry {index}") * FROM_OPENGL,
-            mano_pose=_optional(meta, "handPose", 48, path) if truth is None else None,
+            mano_pose=None if pose is None else turned_pose(pose, np.diag(FROM_OPENGL)),
             mano_shape=_optional(meta, "handBeta", 10, path) if truth is None else None,
             **labelled_points(in_order, array(field(meta, "camMat", path), (3, 3), f"{path}: camMat")),
         )

@@ -8,7 +8,8 @@ annotations/{split}/InterHand2.6M_{split}_MANO_NeuralAnnot.json   capture -> fra
 images/{split}/{file_name}
 
 World to camera: R (X - campos). Joints 0-20 are the right hand's, thumb first, each finger from tip to palm, the wrist last;
-21-41 the left's. MANO poses are axis angles without the mean pose, in the world's frame. One sample per hand.
+21-41 the left's. MANO poses are axis angles without the mean pose, the hand's against the world, turned into the
+camera's frame here. One sample per hand.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskhand.data.datasets.source import Dataset, array, found, labelled_points, read_json
+from maskhand.data.datasets.source import Dataset, array, found, labelled_points, read_json, turned_pose
 from maskhand.data.sample import WRIST_LAST, Sample, to_keypoints
 from maskhand.errors import InputError
 from maskhand.records import Side
@@ -56,7 +57,7 @@ def _read(root: Path, split: str) -> Iterator[Sample]:
                 name=f"{image['file_name']}/{side}",
                 image=found(root / "images" / split / image["file_name"]),
                 side=side,
-                mano_pose=np.asarray(fitted["pose"], float) if fitted else None,
+                mano_pose=turned_pose(np.asarray(fitted["pose"], float), seen["camrot"]) if fitted else None,
                 mano_shape=np.asarray(fitted["shape"], float) if fitted else None,
                 **labelled_points(
                     to_keypoints(in_camera[own], WRIST_LAST), intrinsic, to_keypoints(valid[own, None], WRIST_LAST)[:, 0]

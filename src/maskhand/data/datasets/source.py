@@ -9,11 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from maskhand.data.sample import Sample, problems, projected
 from maskhand.errors import UNREADABLE_NPZ, InputError
 from maskhand.hand_model.mano import RestrictedUnpickler
+
+
+def turned_pose(pose: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """MANO's (48,) axis angles with the whole hand turned: from another frame into the camera's, by `rotation` (3, 3)."""
+    first = cv2.Rodrigues(rotation @ cv2.Rodrigues(pose[:3].astype(np.float64))[0])[0][:, 0]
+    return np.concatenate([first, pose[3:]])
 
 
 @dataclass(frozen=True, kw_only=True)
