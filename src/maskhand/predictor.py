@@ -101,7 +101,7 @@ class Predictor:
         if isinstance(self.provider, HandFinder):  # another provider answers for what it finds
             hands = [better for hand in hands for better in self._looked_again(self.provider, photo, hand, side, steps)]
         kept: list[Hand] = []
-        for hand in sorted(hands, key=lambda hand: -hand.score * hand.confidence):
+        for hand in sorted(hands, key=_sureness, reverse=True):
             if not any(same_hand(hand.details["detected"], other.details["detected"]) for other in kept):
                 kept.append(hand)
         return kept
@@ -211,16 +211,17 @@ class Predictor:
         ]
 
     def _looked_again(self, finder: HandFinder, photo: Photo, hand: Hand, side: Side | None, steps: int) -> list[Hand]:
-        """The hand, where both networks see the same keypoints; else as the crop shows it in which they agree best; nothing if
-        they never do, and neither the detector nor the answer was sure.
+        """The hand, where both networks see the same keypoints; else as the crop shows it in which they agree best. If they never
+        do, the surest look; nothing if neither the detector nor the answer was sure.
         """
         if not hand.details["apart"] > APART:
             return [hand]
         found = finder.look_around(photo.pixels, box_around(hand.details["keypoints_seen"][:, :2]))
         looks = [hand, *self._reconstruct(photo, found, [side] * len(found), steps)]
-        best = min(looks, key=lambda look: look.details["apart"])
-        sure = hand.score > SURE_PRESENCE or hand.confidence > SURE_CONFIDENCE or best.details["apart"] <= APART
-        return [best] if sure else []
+        agreeing = [look for look in looks if look.details["apart"] <= APART]
+        if agreeing:
+            return [min(agreeing, key=lambda look: look.details["apart"])]
+        return [max(looks, key=_sureness)] if hand.score > SURE_PRESENCE or hand.confidence > SURE_CONFIDENCE else []
 
     def _sides(self, photo: Photo, found: list[DetectedHand], given: Sequence[Side | None]) -> list[Side]:
         """Left or right: as given, as detected, or, where the detector is unsure, by reading the hand as either (`side_odds`)."""
@@ -340,3 +341,7 @@ class Predictor:
                 "focal_source": photo.focal_source,
             },
         )
+
+
+def _sureness(hand: Hand) -> float:
+    return hand.score * hand.confidence
