@@ -98,10 +98,11 @@ class Predictor:
         """The same for a photo that has been read already."""
         found = self.provider.find(photo.pixels)
         hands = self._reconstruct(photo, found, [side] * len(found), steps)
-        if isinstance(self.provider, HandFinder):  # another provider answers for what it finds
-            hands = [better for hand in hands for better in self._looked_again(self.provider, photo, hand, side, steps)]
+        if not isinstance(self.provider, HandFinder):  # another provider answers for what it finds
+            return sorted(hands, key=_sureness, reverse=True)
+        again = [better for hand in hands for better in self._looked_again(self.provider, photo, hand, side, steps)]
         kept: list[Hand] = []
-        for hand in sorted(hands, key=_sureness, reverse=True):
+        for hand in sorted(again, key=_sureness, reverse=True):
             if not any(same_hand(hand.details["detected"], other.details["detected"]) for other in kept):
                 kept.append(hand)
         return kept
