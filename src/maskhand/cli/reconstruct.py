@@ -197,13 +197,17 @@ def refuse_to_overwrite(out: Path, names: list[str]) -> None:
 
     """
     import re
+    from collections import defaultdict
 
-    present = sorted(p.name for p in out.iterdir()) if out.is_dir() else []
+    written = re.compile(r"(.+)(?:\.json|\.png|_\d+\.(?:glb|obj|ply))", re.DOTALL)
+    present: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(out.iterdir()) if out.is_dir() else ():
+        if result := written.fullmatch(path.name):
+            present[result[1]].append(path.name)
     for name in names:
         record = out / f"{name}.json"
         ours = recorded_meshes(record) | (set() if _hands(record) is None else {record.name, f"{name}.png"})
-        written = re.compile(re.escape(name) + r"(\.json|\.png|_\d+\.(glb|obj|ply))")
-        foreign = [file for file in present if written.fullmatch(file) and file not in ours]
+        foreign = [file for file in present[name] if file not in ours]
         if foreign:
             raise InputError(
                 f"{out / foreign[0]} is no result of maskhand and would be written over; name another folder with -o"

@@ -58,36 +58,27 @@ def model(config: Config, out: Out, set_: Set = None, stop_after: StopAfter = No
 def average(
     later: Annotated[Path, typer.Argument(help="Weights of a run.")],
     earlier: Annotated[Path, typer.Argument(help="Weights of the run that it, or one before it, started from.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="File to write.")],
+    out: Annotated[Path, typer.Option("-o", "--out", dir_okay=False, help="File to write.")],
     share: Annotated[float, typer.Option(min=0, max=1, help="Share of the later weights.")] = 0.75,
 ) -> None:
     """Average the weights of a run with those it started from: often keeps the best of both. Then measure."""
     _needs_train_extra()
     from maskhand.training.ship import average_weights
 
-    _refuse_folder(out)
     typer.echo(average_weights(later, earlier, out, share=share))
 
 
 @app.command()
 def ship(
     weights: Annotated[Path, typer.Argument(help="best.safetensors or last.safetensors of a model run.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="File to write, fp16, confidence calibrated.")],
+    out: Annotated[Path, typer.Option("-o", "--out", dir_okay=False, help="File to write, fp16, confidence calibrated.")],
     cache: Annotated[Path, typer.Option(help="Shards with truth to calibrate on, not the test's.")],
 ) -> None:
     """Turn trained weights into a file to ship: half precision, and the confidence fitted on held-out images."""
     _needs_train_extra()
     from maskhand.training.ship import ship_weights
 
-    _refuse_folder(out)
     typer.echo(ship_weights(weights, out, cache))
-
-
-def _refuse_folder(out: Path) -> None:
-    from maskhand.errors import InputError
-
-    if out.is_dir():
-        raise InputError(f"{out} is a folder; name the file to write, such as {out / 'weights.safetensors'}")
 
 
 def _needs_train_extra() -> None:
