@@ -135,12 +135,15 @@ def test_the_palms_own_axes_take_turn_place_and_size_away(hand_model, poses) -> 
     np.testing.assert_allclose(hand_frame(points * [-1, 1, 1], left=True), hand_frame(points, left=False), atol=1e-9)
 
 
-def test_real_evidence_stands_in_one_table(predictor, development_data, monkeypatch) -> None:
+def test_real_evidence_stands_in_one_table_and_its_worst_photos_on_a_sheet(
+    predictor, development_data, monkeypatch, tmp_path
+) -> None:
     from maskhand.evaluation import real
 
     monkeypatch.setattr(real, "FRAMES", 4)
     monkeypatch.setattr(real, "SQUARES", 30)
-    rows = {(row.source, row.measure): row for row in real.real_evidence(predictor, development_data, steps=1, every=40)}
+    evidence = real.real_evidence(predictor, development_data, steps=1, every=40)
+    rows = {(row.source, row.measure): row for row in evidence.rows}
     ours = {source: row for (source, measure), row in rows.items() if measure.startswith("PA-MPJPE, the network's")}
     assert 4 < ours["stereo_handpose3d"].ours < ours["stereo_handpose3d"].landmark_network
     counts = rows[("finger_counting", "finger counts right [%]")]
@@ -148,6 +151,15 @@ def test_real_evidence_stands_in_one_table(predictor, development_data, monkeypa
     assert rows[("packaged photographs", "squares without a hand in which one is found [%]")].ours <= 5
     lacking = [key for key, row in rows.items() if row.count > 3 and not np.isfinite(row.ours)]
     assert not lacking
+    hands = [photo.off for photo in evidence.photos if photo.hand is not None]
+    assert len(evidence.photos) > 40 and min(hands) > 0 and np.median(hands) < 5
+    missed = real.Judged(evidence.photos[0].name, None, np.inf)  # shown first
+    lost = real.Evidence(evidence.rows, [*evidence.photos, missed])
+    assert lost.worst(2) == [missed, max(evidence.photos, key=lambda photo: photo.off)]
+    sheet = cv2.imread(str(real.worst_photos_sheet(lost, development_data, 3, tmp_path / "worst.png")))
+    assert sheet.shape == (2 * real.TILE_PX, 6 * real.TILE_PX, 3)
+    assert not sheet[: real.TILE_PX - 20, real.TILE_PX : 3 * real.TILE_PX].any()  # no hand, no mesh
+    assert sheet[: real.TILE_PX, 3 * real.TILE_PX :].any()
 
 
 def test_real_evidence_without_the_data_says_what_is_missing(predictor, tmp_path) -> None:

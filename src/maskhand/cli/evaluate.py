@@ -134,21 +134,30 @@ def real(
     steps: Steps = DEFAULT_STEPS,
     refine: Refine = True,
     every: Annotated[int, typer.Option(min=1, help="Use every so manieth stereo frame and held-out photo.")] = 1,
+    worst: Annotated[
+        Path | None, typer.Option(help="Picture to draw: the 24 photos without a hand found, or with the one farthest off.")
+    ] = None,
     model: Model = "default",
     json_: Json = False,
 ) -> None:
     """All real evidence in one table: stereo, photos, sign digits, finger counts, videos; beside the landmark network's own."""
     from maskhand.assets import load
     from maskhand.cli.progress import track
-    from maskhand.evaluation.real import real_evidence
+    from maskhand.evaluation.real import real_evidence, worst_photos_sheet
+    from maskhand.images import made_folder, picture_path
 
+    if worst is not None:
+        made_folder(worst.parent)
+        picture_path(worst)
     with track("measuring", 6) as advance:
-        rows = real_evidence(load(model, refine=refine), root, steps=steps, every=every, progress=lambda what: advance())
+        evidence = real_evidence(load(model, refine=refine), root, steps=steps, every=every, progress=lambda what: advance())
+    if worst is not None:
+        typer.echo(f"-> {worst_photos_sheet(evidence, root, 24, worst)}", err=True)
     if json_:
         import dataclasses
         import json
 
-        typer.echo(json.dumps([dataclasses.asdict(row) for row in rows]))
+        typer.echo(json.dumps([dataclasses.asdict(row) for row in evidence.rows]))
         return
     from rich.console import Console
     from rich.markup import escape
@@ -157,7 +166,7 @@ def real(
     table = Table(title=f"real evidence, T = {steps}", title_justify="left")
     for column in ("source", "measure", "ours", "landmark network", "better", "count"):
         table.add_column(column)
-    for row in rows:
+    for row in evidence.rows:
         theirs = "-" if row.landmark_network is None else f"{row.landmark_network:.2f}"
         table.add_row(row.source, escape(row.measure), f"{row.ours:.2f}", theirs, row.better, str(row.count))
     Console().print(table)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
@@ -25,6 +26,8 @@ from maskhand.evaluation.stereo import stereo_errors
 from maskhand.hand_model.contact import penetrates
 from maskhand.predictor import Predictor
 from maskhand.records import DetectedHand, Hand
+from maskhand.rendering.overlay import draw_overlay, draw_view
+from maskhand.rendering.sheet import contact_sheet, draw_bones, finger_colours, window
 from maskhand.synthesis.backgrounds import packaged_photos, require_packaged_photos
 
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
@@ -37,6 +40,8 @@ PALM_MM = 90.0
 """Wrist to middle MCP, to which joints are scaled where their size is unknown."""
 OTHER_HAND = 50.0
 """Keypoints that lie farther apart than this share of the hand [%] belong to another hand."""
+TILE_PX = 224
+"""Side of the pictures on a sheet of the worst photos."""
 _FINGERS = tuple(tuple(range(1 + 4 * f, 5 + 4 * f)) for f in range(5))
 
 
@@ -53,6 +58,30 @@ class Row:
     count: int
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A photo that only measures, and how far off its hand is drawn."""
+
+    name: str
+    """Its path in the folder of development data."""
+    hand: Hand | None
+    """The surest one; None if none is found."""
+    off: float
+    """Mean distance of the mesh's landmarks to the landmark network's keypoints [% of the hand]; infinite without a hand."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The table, and the photos behind it."""
+
+    rows: list[Row]
+    photos: list[Judged]
+
+    def worst(self, count: int) -> list[Judged]:
+        """The photos without a hand, then those whose hands lie farthest from the landmark network's keypoints."""
+        return sorted(self.photos, key=lambda photo: -photo.off)[:count]
+
+
 @dataclass
 class _Seen:
     """Hands of one source: ours and what the landmark network said."""
@@ -60,7 +89,17 @@ class _Seen:
     name: str
     held: list[tuple[Hand, DetectedHand]] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
-    images: int = 0
+    missed: list[str] = field(default_factory=list)
+
+    @property
+    def images(self) -> int:
+        return len(self.labels) + len(self.missed)
+
+    def judged(self) -> Iterator[Judged]:
+        for name, (hand, found) in zip(self.labels, self.held, strict=True):
+            yield Judged(name, hand, _flat_percent(_flat_landmarks(hand), found.keypoints[:, :2]))
+        for name in self.missed:
+            yield Judged(name, None, np.inf)
 
 
 def real_evidence(
@@ -70,8 +109,8 @@ def real_evidence(
     steps: int = DEFAULT_STEPS,
     every: int = 1,
     progress: Callable[[str], None] = lambda what: None,
-) -> list[Row]:
-    """The table.
+) -> Evidence:
+    """The table, and every photo's hand beside the landmark network's keypoints.
 
     Args:
         predictor: what is measured, detection included.
@@ -104,9 +143,41 @@ def real_evidence(
     rows.append(_false_row(predictor))
     progress("videos")
     rows += _video_rows(predictor, root, steps)
-    everything = [pair for seen in (counting, digits, crops) for pair in seen.held]
-    rows.append(_penetration_row(everything))
-    return rows
+    everything = (counting, digits, crops)
+    rows.append(_penetration_row([pair for seen in everything for pair in seen.held]))
+    return Evidence(rows, [photo for seen in everything for photo in seen.judged()])
+
+
+def worst_photos_sheet(evidence: Evidence, root: str | Path, count: int, path: str | Path) -> Path:
+    """A picture of `evidence.worst(count)`: the landmark network's keypoints, the mesh, the mesh from another side; names below.
+
+    root: folder of the development data, where the photos are read again.
+
+    Raises:
+        InputError: the picture cannot be written.
+
+    """
+    return contact_sheet([_tile(photo, read_rgb(Path(root) / photo.name)) for photo in evidence.worst(count)], path, 2)
+
+
+def _tile(photo: Judged, image: np.ndarray) -> np.ndarray:
+    """(TILE_PX, 3 TILE_PX, 3): a photo's three pictures."""
+    hand = photo.hand
+    if hand is None:
+        whole, _ = window(image, np.array([0, 0, image.shape[1], image.shape[0]]), 1.0, TILE_PX)
+        shown, said = [whole, np.zeros_like(whole), np.zeros_like(whole)], "no hand found"
+    else:
+        found = hand.details["detected"].keypoints[:, :2]
+        corners = np.concatenate([np.minimum(found.min(0), hand.box[:2]), np.maximum(found.max(0), hand.box[2:])])
+        plain, into = window(image, corners, 1.3, TILE_PX)
+        drawn, _ = window(draw_overlay(image, [hand]), corners, 1.3, TILE_PX)
+        draw_bones(plain, into(found), np.ones(21, bool), finger_colours(), 1)
+        shown, said = [plain, drawn, draw_view(hand, TILE_PX)], f"{photo.off:.1f} %"
+    tile = np.concatenate(shown, 1)
+    for thickness, colour in ((3, (0, 0, 0)), (1, (255, 255, 255))):
+        place = (4, TILE_PX - 6)
+        cv2.putText(tile, f"{said}  {photo.name}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, thickness, cv2.LINE_AA)
+    return tile
 
 
 def _stereo_rows(predictor: Predictor, root: Path, steps: int, every: int) -> list[Row]:
@@ -124,7 +195,7 @@ def _stereo_rows(predictor: Predictor, root: Path, steps: int, every: int) -> li
 
 def _counting_photos(root: Path) -> Iterator[SourcePhoto]:
     for path in sorted((root / "finger_counting").glob("*.jpg")):
-        yield SourcePhoto(path.name, read_rgb(path), held_out=True)
+        yield SourcePhoto(f"finger_counting/{path.name}", read_rgb(path), held_out=True)
 
 
 def _held_out(root: Path, folder: str) -> Iterator[SourcePhoto]:
@@ -137,11 +208,12 @@ def _see(predictor: Predictor, photos: Iterator[SourcePhoto], steps: int, name: 
     """The surest hand of each photo."""
     seen = _Seen(name)
     for photo in photos:
-        seen.images += 1
         hands = predictor(photo.image, steps=steps)
         if hands:
             seen.held.append((hands[0], hands[0].details["detected"]))
             seen.labels.append(photo.name)
+        else:
+            seen.missed.append(photo.name)
     return seen
 
 
@@ -195,7 +267,7 @@ def _second_opinion_row(predictor: Predictor, seen: _Seen, root: Path) -> Row:
     labels = json.loads((root / "finger_counting" / "pseudo_labels_mediapipe.json").read_text())
     ours, theirs = [], []
     for name, (hand, found) in zip(seen.labels, seen.held, strict=True):
-        others = [np.array(other["keypoints_px"]) for other in labels[name]["hands"]]
+        others = [np.array(other["keypoints_px"]) for other in labels[Path(name).name]["hands"]]
         if others:
             points = min(others, key=lambda p, f=found: float(np.abs(p - f.keypoints[:, :2]).mean()))  # type: ignore[misc]
             if _flat_percent(found.keypoints[:, :2], points) < OTHER_HAND:
