@@ -85,6 +85,15 @@ def test_a_small_hand_in_a_large_photo_is_found_at_a_second_look(demo_image) -> 
     assert len(HandFinder().find(large)) >= 1
 
 
+def test_a_last_look_sees_palms_from_every_side(demo_image) -> None:
+    palms = PalmDetector().last_look(demo_image)
+    assert all((palm.box[2:] > palm.box[:2]).all() for palm in palms)
+    upright = [palm for palms in PalmDetector().looks(demo_image) for palm in palms]
+    for one in upright[:2]:
+        apart = [np.linalg.norm(other.points - one.points, axis=1).max() for other in palms]
+        assert min(apart) < 0.3 * (one.box[2:] - one.box[:2]).max()
+
+
 def test_a_hand_is_found_where_the_first_palm_leads_to_none(demo_image) -> None:
     tight = crop_of_box(HandFinder().find(demo_image)[0].box, mirrored=False, factor=0.7).extract(demo_image, 100)
     first, closer = PalmDetector().looks(tight)

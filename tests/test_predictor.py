@@ -359,6 +359,18 @@ def test_an_unsure_find_counts_only_where_the_model_is_sure_of_its_hand(predicto
         assert first.score * first.confidence > second.score * second.confidence
 
 
+def test_a_photo_without_a_hand_is_searched_once_more(predictor, demo_image, hands, monkeypatch) -> None:
+    monkeypatch.setattr(predictor.provider, "find", lambda image: [])
+    again = predictor(demo_image)
+    assert len(again) == len(hands)  # each once
+    for hand, before in zip(*(sorted(seen, key=lambda hand: hand.side) for seen in (again, hands)), strict=True):
+        size = np.ptp(before.keypoints, axis=0).max()
+        assert np.linalg.norm(hand.keypoints - before.keypoints, axis=1).mean() < 0.05 * size
+    assert predictor(np.full_like(demo_image, 128)) == []
+    monkeypatch.setattr("maskhand.predictor.APART", 0.0)  # the networks never agree
+    assert predictor(demo_image) == []
+
+
 def test_a_wrong_first_guess_of_the_keypoints_is_looked_at_again(predictor, demo_image, hands) -> None:
     found = min(predictor.provider.find(demo_image), key=lambda hand: hand.box[0])
     middle = found.keypoints[:, :2].mean(0)

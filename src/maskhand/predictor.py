@@ -80,7 +80,8 @@ class Predictor:
         """All hands of a photo, surest first; possibly none.
 
         A hand of which the two networks see different keypoints is looked at again in other crops; if they agree in none, and
-        neither the detector nor the answer is sure, it is taken for none [ours].
+        neither the detector nor the answer is sure, it is taken for none. A photo without a hand is searched once more, turned
+        and in a wide frame [ours].
 
         Args:
             image: path, PIL image or (H, W, 3) uint8 RGB.
@@ -101,11 +102,7 @@ class Predictor:
         if not isinstance(self.provider, HandFinder):  # another provider answers for what it finds
             return sorted(hands, key=_sureness, reverse=True)
         again = [better for hand in hands for better in self._looked_again(self.provider, photo, hand, side, steps)]
-        kept: list[Hand] = []
-        for hand in sorted(again, key=_sureness, reverse=True):
-            if not any(same_hand(hand.details["detected"], other.details["detected"]) for other in kept):
-                kept.append(hand)
-        return kept
+        return _each_once(again) or _each_once(self._last_look(self.provider, photo, side, steps))
 
     def reconstruct(
         self,
@@ -223,6 +220,12 @@ class Predictor:
         if agreeing:
             return [min(agreeing, key=lambda look: look.details["apart"])]
         return [max(looks, key=_sureness)] if hand.score > SURE_PRESENCE or hand.confidence > SURE_CONFIDENCE else []
+
+    def _last_look(self, finder: HandFinder, photo: Photo, side: Side | None, steps: int) -> list[Hand]:
+        """Hands of a photo in which none was found, turned and in a wide frame: if both networks agree and the answer is sure."""
+        found = finder.last_look(photo.pixels)
+        hands = self._reconstruct(photo, found, [side] * len(found), steps)
+        return [hand for hand in hands if hand.details["apart"] <= APART and hand.confidence > SURE_CONFIDENCE]
 
     def _sides(self, photo: Photo, found: list[DetectedHand], given: Sequence[Side | None]) -> list[Side]:
         """Left or right: as given, as detected, or, where the detector is unsure, by reading the hand as either (`side_odds`)."""
@@ -342,6 +345,15 @@ class Predictor:
                 "focal_source": photo.focal_source,
             },
         )
+
+
+def _each_once(hands: list[Hand]) -> list[Hand]:
+    """The surest first, without those that are others seen twice."""
+    kept: list[Hand] = []
+    for hand in sorted(hands, key=_sureness, reverse=True):
+        if not any(same_hand(hand.details["detected"], other.details["detected"]) for other in kept):
+            kept.append(hand)
+    return kept
 
 
 def _sureness(hand: Hand) -> float:

@@ -92,6 +92,12 @@ class HandFinder:
     def find_in_box(self, image: np.ndarray, box: np.ndarray) -> DetectedHand:
         return self._sided(image, self._turned(image, [crop_of_box(box, mirrored=False)])[0][1])
 
+    def last_look(self, image: np.ndarray) -> list[DetectedHand]:
+        """Hands of an image in which nothing was found (`PalmDetector.last_look`), surest first; most of them are none."""
+        hands = self.read(image, [palm.crop() for palm in self.detector.last_look(image)])
+        present = [hand for hand in hands if hand.score > PRESENCE_THRESHOLD]
+        return [self._sided(image, hand) for hand in sorted(present, key=lambda hand: -hand.score)]
+
     def look_around(self, image: np.ndarray, box: np.ndarray) -> list[DetectedHand]:
         """What crops of several sizes about a box (x1, y1, x2, y2) [px] show, and the whole image: hands that are sure."""
         crops = [crop_of_box(box, mirrored=False, factor=1.2 * size) for size in WIDER]

@@ -16,6 +16,8 @@ PALM_TO_CROP = 2.6
 """Side of the hand's crop over the palm box."""
 PALM_SHIFT = 0.5
 """How far the crop moves from the palm towards the fingers, in palm boxes."""
+LAST_WIDER = 2.4
+"""Side of the wide frames of a last look, in sides of the photo [ours]."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,16 @@ class PalmDetector:
         parts = [Crop((x, y), half, 0.0) for x in _stops(float(width), half) for y in _stops(float(height), half)]
         yield self._look(image, wider + parts)
 
+    def last_look(self, image: np.ndarray) -> list[Palm]:
+        """Palms of an image in which no hand was found, as it and a wide frame of it show them turned by quarter turns [ours].
+
+        Frames are not merged: a palm that is off in one of them would spoil that of another.
+        """
+        height, width = image.shape[:2]
+        centre, side = (width / 2, height / 2), float(max(height, width))
+        frames = [Crop(centre, side * wider, turn * np.pi / 2) for wider in (1.0, LAST_WIDER) for turn in range(4)]
+        return [palm for frame in frames[1:] for palm in self._look(image, [frame])]
+
     @torch.inference_mode()
     def _look(self, image: np.ndarray, squares: list[Crop]) -> list[Palm]:
         views = np.stack([square.extract(image, INPUT_PX) for square in squares])
@@ -82,6 +94,7 @@ class PalmDetector:
             points = rows[:, 2:] + self.anchors[keep][:, None]
             corners = np.stack([centres - sizes / 2, centres + sizes / 2], axis=1)
             in_photo = square.to_photo(np.concatenate([corners, points], axis=1) * 2 - 1)
+            in_photo[:, :2] = np.sort(in_photo[:, :2], axis=1)  # corners of a turned square
             found += [(float(s), row) for s, row in zip(score[keep], in_photo, strict=True)]
         return [Palm(row[:2].reshape(4), row[2:], score) for score, row in weighted_nms(found)]
 
