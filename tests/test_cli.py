@@ -48,6 +48,26 @@ def test_folders_become_a_picture_a_json_and_meshes_each(photos, tmp_path) -> No
     assert {h["side"] for h in record["hands"]} == {"left", "right"} and record["steps"] == 2
 
 
+def test_hypotheses_of_each_hand_are_a_picture_and_a_record(photos, tmp_path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    out = tmp_path / "out"
+    result = run("hypotheses", photos / "a.png", "-o", out, "--count", 3, "--steps", 2, "--format", "ply")
+    assert result.exit_code == 0, result.output
+    meshes = {f"a_hand_{hand}_{k}.ply" for hand in (0, 1) for k in range(3)}
+    assert {p.name for p in out.iterdir()} == {"a_hand_0.png", "a_hand_0.json", "a_hand_1.png", "a_hand_1.json"} | meshes
+    schema = json.loads((files("maskhand") / "assets" / "result.schema.json").read_text())
+    record = json.loads((out / "a_hand_1.json").read_text())
+    jsonschema.validate(record, schema)
+    sure = [hand["confidence"] for hand in record["hands"]]
+    assert len({hand["side"] for hand in record["hands"]}) == 1 and sure == sorted(sure, reverse=True)
+    assert Image.open(out / "a_hand_0.png").size == (900, 600)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "a_hand_1.png").touch()
+    with pytest.raises(MaskHandError, match="no result of maskhand"):
+        app(["hypotheses", str(photos / "a.png"), "-o", str(tmp_path / "own"), "--count", "1"], standalone_mode=False)
+    assert len(list((tmp_path / "own").iterdir())) == 1
+
+
 def test_boxes_skip_detection(photos, tmp_path) -> None:
     (tmp_path / "boxes.json").write_text(json.dumps({"a.png": [[220, 170, 430, 470]]}))
     result = run(

@@ -8,6 +8,7 @@ import torch
 from maskhand.data.cached import CachedSamples
 from maskhand.data.feature_cache import cache_synthetic, complete_shards
 from maskhand.errors import InputError
+from maskhand.evaluation.hypotheses import hypothesis_errors
 from maskhand.evaluation.metrics import aligned_point_error_mm, mean_point_error_mm
 from maskhand.evaluation.prior import DRAWN_SEED, prior_coverage
 from maskhand.evaluation.reconstruction import reconstructed, spearman
@@ -37,6 +38,15 @@ def test_alignment_agrees_with_scipys_procrustes() -> None:
         standard, fitted, _ = spatial.procrustes(b, a)
         scale = np.linalg.norm(b - b.mean(0))
         assert ours == pytest.approx(1000 * scale * np.linalg.norm(standard - fitted, axis=1).mean(), rel=1e-9)
+
+
+def test_surer_hypotheses_are_better_ones_and_the_best_is_better_still(predictor, tmp_path) -> None:
+    cache_synthetic(tmp_path, seed=778, shard=0, rows=32, config=SceneConfig())
+    result = hypothesis_errors(predictor, CachedSamples(complete_shards(tmp_path)), count=6, steps=2)
+    assert result["best_pa_mpjpe_mm"] < result["first_pa_mpjpe_mm"] < result["last_pa_mpjpe_mm"]
+    assert result["best_pa_mpjpe_mm"] < result["answer_pa_mpjpe_mm"] < result["hypotheses_pa_mpjpe_mm"]
+    assert 0 < result["spearman_doubt"] < 1
+    assert result["mean_confidence"] == pytest.approx(result["joints_right"], abs=0.2)
 
 
 def test_rank_correlation_of_a_hand_computed_case() -> None:

@@ -115,6 +115,21 @@ def test_a_batch_gives_what_single_crops_give(hand_model) -> None:
         torch.testing.assert_close(together.pose[k], alone.pose[0], atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("changes", [{}, {"keypoint_width": 16}, {"pose_context": False}])
+def test_several_draws_are_those_of_as_many_crops(changes, hand_model) -> None:
+    model = small_model(**changes)
+    image, keypoints = torch.rand(2, 3, 224, 224), torch.rand(2, 21, 4)
+    draw = lambda *crops, **more: model.reconstruct(  # noqa: E731
+        *crops, hand_model, steps=3, temperature=1.0, generator=torch.Generator().manual_seed(1), **more
+    )
+    drawn = draw(image, keypoints, draws=3)
+    repeated = draw(image.repeat_interleave(3, 0), keypoints.repeat_interleave(3, 0))
+    assert (drawn.tokens == repeated.tokens).float().mean() > 0.95  # rounding may turn one
+    for name in ("keypoints", "shape", "weak_camera", "head_confidence", "apart"):
+        torch.testing.assert_close(getattr(drawn, name), getattr(repeated, name), atol=1e-4, rtol=1e-3, equal_nan=True)
+    assert not torch.equal(drawn.tokens[0], drawn.tokens[1])
+
+
 def test_unknown_keypoints_do_not_matter_wherever_they_are(hand_model) -> None:
     model = small_model()
     image = torch.rand(1, 3, 224, 224)

@@ -371,6 +371,33 @@ def test_a_photo_without_a_hand_is_searched_once_more(predictor, demo_image, han
     assert predictor(demo_image) == []
 
 
+def test_hypotheses_are_drawn_by_seed_and_ranked(predictor, demo_image, hands) -> None:
+    hand = hands[0]
+    drawn = predictor.hypotheses(demo_image, hand, 6, seed=3)
+    sure = [other.confidence for other in drawn]
+    assert len(drawn) == 6 and sure == sorted(sure, reverse=True)
+    size = np.ptp(hand.keypoints, axis=0).max()
+    for other in drawn:
+        assert other.side == hand.side and other.focal_px == hand.focal_px
+        assert np.linalg.norm(other.keypoints - hand.keypoints, axis=1).mean() < 0.06 * size
+    assert len({other.joints.tobytes() for other in drawn}) == 6
+    again, others = (predictor.hypotheses(demo_image, hand, 6, seed=seed) for seed in (3, 4))
+    np.testing.assert_array_equal(again[0].joints, drawn[0].joints)
+    assert not np.allclose(others[0].joints, drawn[0].joints)
+    assert predictor.hypotheses(demo_image, hand, 1)
+    with pytest.raises(InputError, match="count"):
+        predictor.hypotheses(demo_image, hand, 0)
+
+
+def test_hypotheses_of_a_hand_with_keypoints_given_start_from_them(predictor, demo_image, hands) -> None:
+    wrong = hands[0].details["keypoints_seen"][None].copy()
+    wrong[0, 5:9, :2] += 40.0
+    (hand,) = predictor.reconstruct(demo_image, keypoints=wrong, sides=["right"])
+    for other in predictor.hypotheses(demo_image, hand, 2):
+        np.testing.assert_allclose(other.details["keypoints_seen"], hand.details["keypoints_seen"], atol=0.01)
+        np.testing.assert_allclose(other.details["keypoints_seen"], wrong[0], atol=0.01)
+
+
 def test_a_wrong_first_guess_of_the_keypoints_is_looked_at_again(predictor, demo_image, hands) -> None:
     found = min(predictor.provider.find(demo_image), key=lambda hand: hand.box[0])
     middle = found.keypoints[:, :2].mean(0)

@@ -15,6 +15,8 @@ from maskhand.errors import ConfigError
 T = TypeVar("T")
 DEFAULT_STEPS = 1
 """Rounds of unmasking [ours; paper: 5]: more are slower, and with the shipped weights no better on photos."""
+DRAWING_STEPS = 5
+"""Rounds where poses are drawn [paper]: tokens drawn in one go know nothing of each other."""
 
 
 def build(cls: type[T], values: Mapping[str, Any], *, at: str = "") -> T:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from maskhand.config import DEFAULT_STEPS
+from maskhand.config import DEFAULT_STEPS, DRAWING_STEPS
 from maskhand.detection.finder import SURE_PRESENCE, UNSURE_SIDE, HandFinder, HandProvider, same_hand
 from maskhand.detection.landmark_network import INPUT_PX, shared_landmark_network
 from maskhand.detection.palm_detector import PalmDetector
@@ -29,7 +29,7 @@ from maskhand.model.encoder import Maps, by_scale
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.records import DetectedHand, Hand, Prediction, Side
 
-MAX_STEPS, MAX_LOOKS = 64, 32
+MAX_STEPS, MAX_LOOKS, MAX_HYPOTHESES = 64, 32, 1024
 MEASURED_SHARE = 0.75
 """How much the placing of a hand in the photo trusts measured keypoints over the network's own projection [ours]."""
 SIDE_STEPS = 3
@@ -158,6 +158,51 @@ class Predictor:
         chosen = list(sides) if sides is not None else [None] * count
         return self._reconstruct(photo, found, chosen, steps, own, checked)
 
+    def hypotheses(
+        self, image: ImageSource, hand: Hand, count: int = 16, *, steps: int = DRAWING_STEPS, seed: int = 0
+    ) -> list[Hand]:
+        """What else a hand may be: poses drawn from what the model believes of it, surest first (paper, Appendix O).
+
+        Each is nudged to the keypoints as the answer itself is. They are ranked by their own confidence, which tells better and
+        worse apart three times as well as the tokens' probabilities do [ours; the paper takes those]. The answer is the mean of
+        such poses and nearer to the truth than most of them (`maskhand evaluate hypotheses`).
+
+        Args:
+            image: the photo of the hand, as it was given before.
+            hand: one that this predictor reconstructed from it.
+            count: how many.
+            steps: rounds of unmasking; with one, tokens are drawn regardless of each other.
+            seed: which.
+
+        Raises:
+            InputError: an argument cannot be used.
+
+        """
+        count = whole_number(count, "count", MAX_HYPOTHESES)
+        steps = whole_number(steps, "steps", MAX_STEPS)
+        photo = replace(read_photo(image, focal_px=hand.focal_px), focal_source=hand.details["focal_source"])
+        crop, given = hand.details["crop"], hand.details["given"]
+        maps, points = self._look(photo, [crop])
+        if given is not None:
+            points = torch.from_numpy(given[None]).to(self.device)
+        seen = self._seen(photo, [crop], maps)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        prediction = self.model.reconstruct(
+            seen,
+            points,
+            self.hand_model,
+            instead=given is not None,
+            steps=steps,
+            temperature=1.0,
+            generator=generator,
+            draws=count,
+        )
+        if self.refine:
+            prediction = refined(self.hand_model, prediction, landmarks=given is None)
+        found, side = hand.details["detected"], hand.side
+        drawn = [self._place(photo, found, side, crop, prediction, k, landmarks=given is None) for k in range(count)]
+        return sorted(drawn, key=lambda other: -other.confidence)
+
     def _reconstruct(
         self,
         photo: Photo,
@@ -278,9 +323,11 @@ class Predictor:
         self, photo: Photo, crops: list[Crop], maps: Maps, points: torch.Tensor, steps: int, *, instead: bool
     ) -> Prediction:
         """The network's answer. Its image encoder starts from the landmark network's own trunk: the maps serve both."""
-        backbone = self.model.encoder.backbone
-        seen = maps if self.model.reads_maps else self._views(photo, crops, backbone.input_px)
-        return self.model.reconstruct(seen, points, self.hand_model, instead=instead, steps=steps)
+        return self.model.reconstruct(self._seen(photo, crops, maps), points, self.hand_model, instead=instead, steps=steps)
+
+    def _seen(self, photo: Photo, crops: list[Crop], maps: Maps) -> Maps | torch.Tensor:
+        """What the model's image encoder takes of crops whose maps by the landmark network are known."""
+        return maps if self.model.reads_maps else self._views(photo, crops, self.model.encoder.backbone.input_px)
 
     @torch.inference_mode()
     def _place(
@@ -342,6 +389,7 @@ class Predictor:
                 "tokens": prediction.tokens[k].cpu().numpy(),
                 "token_confidence": prediction.token_confidence[k].cpu().numpy(),
                 "crop": crop,
+                "given": None if landmarks else given,
                 "focal_source": photo.focal_source,
             },
         )

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from maskhand.cli import benchmark
-from maskhand.config import DEFAULT_STEPS
+from maskhand.config import DEFAULT_STEPS, DRAWING_STEPS
 
 app = typer.Typer(
     help="Measure the tokenizer and the model. Every figure of docs/model-card.md comes from here.", no_args_is_help=True
@@ -92,6 +92,27 @@ def synthetic(
     show(f"{count} synthetic test images, T = {steps} (our hand; not comparable with figures on MANO)", result.means(), json_)
     if worst is not None:
         typer.echo(f"-> {worst_sheet(result, 16, worst)}", err=json_)
+
+
+@app.command()
+def hypotheses(
+    images: Annotated[int, typer.Option(min=1, help="Test images.")] = 500,
+    count: Annotated[int, typer.Option(min=2, help="Hypotheses per hand.")] = 16,
+    steps: Steps = DRAWING_STEPS,
+    refine: Refine = True,
+    cache: Annotated[Path | None, typer.Option(help="Folder to keep the features of the test images in.")] = None,
+    model: Model = "default",
+    json_: Json = False,
+) -> None:
+    """Ranked hypotheses of synthetic test hands beside the one answer: by rank, and the best of them."""
+    from maskhand.assets import load
+    from maskhand.evaluation.hypotheses import hypothesis_errors
+    from maskhand.evaluation.synthetic import synthetic_test
+
+    predictor = load(model)
+    samples = synthetic_test(images, cache, images=not predictor.model.reads_maps)
+    result = hypothesis_errors(predictor, samples, count=count, steps=steps, refine=refine, limit=images)
+    show(f"{count} hypotheses of {images} synthetic test images (our hand; not comparable with figures on MANO)", result, json_)
 
 
 @app.command()

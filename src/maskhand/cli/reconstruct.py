@@ -12,8 +12,11 @@ from maskhand.config import DEFAULT_STEPS
 from maskhand.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from maskhand.images import Photo
     from maskhand.predictor import Predictor
-    from maskhand.records import Side
+    from maskhand.records import Hand, Side
 
 
 class MeshFormat(StrEnum):
@@ -124,12 +127,8 @@ def reconstruct_one(
     mesh: str,
 ) -> int:
     """Write everything about one photo, its record last; returns the number of hands."""
-    import json
-
-    from maskhand.cli.record import result_record
     from maskhand.images import read_photo
     from maskhand.rendering.overlay import draw_result
-    from maskhand.rendering.sheet import written_picture
 
     photo = read_photo(path, focal_px=focal)
     known: Side | None = None
@@ -144,17 +143,29 @@ def reconstruct_one(
         if not isinstance(listed, list):
             raise InputError(f"the boxes of {path.name} are {listed!r}; expected a list of [x1, y1, x2, y2]")
         hands = predictor.from_boxes(photo, listed, [known] * len(listed) if known else None, steps=steps)
+    write_result(out, name, path, photo, hands, draw_result(photo.pixels, hands), steps=steps, mesh=mesh)
+    return len(hands)
+
+
+def write_result(
+    out: Path, name: str, path: Path, photo: Photo, hands: list[Hand], picture: np.ndarray, *, steps: int, mesh: str
+) -> None:
+    """Meshes, picture and record of hands; meshes of an earlier run that this one lacks go, the record comes last."""
+    import json
+
+    from maskhand.cli.record import result_record
+    from maskhand.rendering.sheet import written_picture
+
     meshes = [f"{name}_{k}.{mesh}" if mesh != "none" else "" for k in range(len(hands))]
     for hand, file in zip(hands, meshes, strict=True):
         if file:
             hand.export(out / file)
-    written_picture(out / f"{name}.png", draw_result(photo.pixels, hands))
+    written_picture(out / f"{name}.png", picture)
     record, part = out / f"{name}.json", out / f"{name}.json.part"
     for stale in recorded_meshes(record) - set(meshes):
         (out / stale).unlink(missing_ok=True)
     part.write_text(json.dumps(result_record(path.name, photo.pixels, hands, meshes, steps=steps), indent=1) + "\n")
     part.replace(record)
-    return len(hands)
 
 
 def find_photos(inputs: list[str]) -> list[Path]:

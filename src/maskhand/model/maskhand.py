@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -47,6 +47,19 @@ class Context:
     book: CodeGeometry
     shape: Float[Tensor, "B 10"]
     weak_camera: Float[Tensor, "B 3"]
+
+    def repeated(self, count: int) -> Context:
+        """Every crop `count` times, one after another."""
+        crops = len(self.reference)
+        again = lambda x: x.unflatten(0, (crops, -1)).repeat_interleave(count, 0).flatten(0, 1)  # noqa: E731 (heads stay together)
+        return replace(
+            self,
+            values=[[again(level) for level in layer] for layer in self.values],
+            pose_context=None if self.pose_context is None else again(self.pose_context),
+            reference=again(self.reference),
+            shape=again(self.shape),
+            weak_camera=again(self.weak_camera),
+        )
 
 
 class MaskHandModel(nn.Module):
@@ -148,8 +161,9 @@ class MaskHandModel(nn.Module):
         generator: torch.Generator | None = None,
         from_codes: bool | None = None,
         soft: bool | None = None,
+        draws: int = 1,
     ) -> Prediction:
-        """One hand per crop, its surest tokens first.
+        """One hand per crop, its surest tokens first; or several, drawn one by one.
 
         Args:
             image: as for `look`.
@@ -161,6 +175,7 @@ class MaskHandModel(nn.Module):
                 them [ours]. The mean is the better estimate of one answer, the codes are the sharper sample; left out, codes are
                 decoded if they are drawn (temperature above 0).
             soft: the mean likewise for what later rounds see of accepted tokens (`unmask`); left out, if they are not drawn.
+            draws: hands per crop, one crop's after another's; the image is encoded once.
 
         """
         drawn = temperature > 0
@@ -173,6 +188,9 @@ class MaskHandModel(nn.Module):
             apart = disagreement(looked.found.keypoints, keypoints)
             keypoints = merged_keypoints(looked.found.keypoints, keypoints)
         context = self.observe(looked, keypoints)
+        if draws > 1:
+            context = context.repeated(draws)
+            keypoints, sure, apart = (x.repeat_interleave(draws, 0) for x in (keypoints, sure, apart))
         result = unmask(
             lambda embedding, mask: self.predict(context, embedding, mask),
             self.codes,

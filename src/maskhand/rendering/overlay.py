@@ -10,10 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from maskhand.records import Hand
 from maskhand.rendering.rasteriser import rasterise, vertex_normals
+from maskhand.rendering.sheet import window
 
 SUPERSAMPLING = 2
 PANEL_PX = 720
 """Larger photos are drawn at this height."""
+TILE_PX = 300
+"""Side of a hypothesis's pictures."""
 COLOURS = {"right": (94, 168, 255), "left": (255, 158, 84)}
 UNSURE = (232, 72, 85)
 PAPER, INK = (250, 249, 246), (43, 45, 49)
@@ -44,6 +47,33 @@ def draw_result(image: np.ndarray, hands: Sequence[Hand]) -> np.ndarray:
         panels.append(np.vstack([np.hstack(views[k : k + columns]) for k in range(0, len(views), columns)]))
     height = max(len(panel) for panel in panels)
     return np.hstack([_padded(panel, height) for panel in panels])
+
+
+def draw_hypotheses(image: np.ndarray, ranked: Sequence[Hand], shown: int = 6) -> np.ndarray:
+    """What one hand of a photo may be: above on the photo, below from another side, surest first; some of many, evenly by rank.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        ranked: as `Predictor.hypotheses` gives them.
+        shown: how many at most.
+
+    Returns:
+        uint8 RGB, two rows of tiles.
+
+    """
+    chosen = [round(k) for k in np.linspace(0, len(ranked) - 1, min(shown, len(ranked)))]
+    box = np.concatenate([np.min([h.box[:2] for h in ranked], 0), np.max([h.box[2:] for h in ranked], 0)])
+    scale = min(1.0, TILE_PX / (1.6 * float((box[2:] - box[:2]).max())))  # large photos are drawn on at the tile's size
+    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+    photo = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    columns = []
+    for k in chosen:
+        on_photo, _ = window(draw_overlay(photo, [ranked[k]], scale), scale * box, 1.6, TILE_PX)
+        column = np.vstack([on_photo, draw_view(ranked[k], TILE_PX)])
+        place = (6, 2 * TILE_PX - 8)
+        cv2.putText(column, f"{k + 1} of {len(ranked)}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
+        columns.append(column)
+    return np.hstack(columns)
 
 
 def draw_overlay(image: np.ndarray, hands: Sequence[Hand], scale: float = 1.0) -> np.ndarray:

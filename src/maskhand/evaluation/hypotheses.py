@@ -1,0 +1,66 @@
+"""Ranked hypotheses beside the one answer, on samples with truth: how much is in the ranking, and in the best of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from maskhand.config import DRAWING_STEPS
+from maskhand.data.cached import CachedSamples
+from maskhand.evaluation.metrics import aligned_point_error_mm
+from maskhand.evaluation.reconstruction import spearman
+from maskhand.geometry.alignment import align_similarity
+from maskhand.model.answer import refined
+from maskhand.model.confidence import RIGHT_WITHIN_MM
+from maskhand.predictor import Predictor
+
+
+@torch.inference_mode()
+def hypothesis_errors(
+    predictor: Predictor,
+    samples: CachedSamples,
+    *,
+    count: int = 16,
+    steps: int = DRAWING_STEPS,
+    refine: bool = True,
+    limit: int | None = None,
+    batch: int = 10,
+) -> dict[str, float]:
+    """PA-MPJPE [mm] of the answer and of `count` hypotheses per hand, by rank; how well the ranks agree with the errors.
+
+    best: the one nearest to the truth, as diffusion models report it (an oracle: nobody knows which it is).
+    """
+    model, hand_model = predictor.model, predictor.hand_model
+    generator = torch.Generator().manual_seed(0)
+    answers, errors, confidence, probability, right = [], [], [], [], []
+    end = min(limit or len(samples), len(samples))
+    for first in range(0, end, batch):
+        rows, seen = samples.seen(np.arange(first, min(first + batch, end)), model.wants_px)
+        answer = model.reconstruct(seen, rows["points"], hand_model)
+        drawn = model.reconstruct(
+            seen, rows["points"], hand_model, steps=steps, temperature=1.0, generator=generator, draws=count
+        )
+        if refine:
+            answer, drawn = refined(hand_model, answer), refined(hand_model, drawn)
+        wanted = hand_model.keypoints(rows["pose"], rows["shape"])
+        answers.append(aligned_point_error_mm(hand_model.keypoints(answer.pose, answer.shape), wanted))
+        repeated = wanted.repeat_interleave(count, 0)
+        off = 1000 * (align_similarity(hand_model.keypoints(drawn.pose, drawn.shape), repeated) - repeated).norm(dim=-1)
+        sure = torch.from_numpy(predictor.calibration(drawn.spread.numpy(), drawn.head_confidence.numpy()))
+        right.append(off < RIGHT_WITHIN_MM)
+        errors.append(off.mean(1).unflatten(0, (-1, count)))
+        confidence.append(sure.mean(1).unflatten(0, (-1, count)))
+        probability.append(drawn.token_confidence.clamp(min=1e-9).log().mean(1).unflatten(0, (-1, count)))
+    error, sure, likely = torch.cat(errors), torch.cat(confidence), torch.cat(probability)
+    ranked = error.gather(1, sure.argsort(1, descending=True))
+    return {
+        "answer_pa_mpjpe_mm": torch.cat(answers).mean().item(),
+        "hypotheses_pa_mpjpe_mm": error.mean().item(),
+        "first_pa_mpjpe_mm": ranked[:, 0].mean().item(),
+        "last_pa_mpjpe_mm": ranked[:, -1].mean().item(),
+        "best_pa_mpjpe_mm": error.amin(1).mean().item(),
+        "spearman_doubt": float(np.mean([spearman(-a, b) for a, b in zip(sure, error, strict=True)])),
+        "spearman_improbability": float(np.mean([spearman(-a, b) for a, b in zip(likely, error, strict=True)])),
+        "mean_confidence": sure.mean().item(),
+        "joints_right": torch.cat(right).float().mean().item(),
+    }
