@@ -371,7 +371,7 @@ def test_a_photo_without_a_hand_is_searched_once_more(predictor, demo_image, han
     assert predictor(demo_image) == []
 
 
-def test_hypotheses_are_drawn_by_seed_and_ranked(predictor, demo_image, hands) -> None:
+def test_hypotheses_are_drawn_by_seed_and_ranked(predictor, demo_image, hands, monkeypatch) -> None:
     hand = hands[0]
     drawn = predictor.hypotheses(demo_image, hand, 6, seed=3)
     sure = [other.confidence for other in drawn]
@@ -384,7 +384,8 @@ def test_hypotheses_are_drawn_by_seed_and_ranked(predictor, demo_image, hands) -
     again, others = (predictor.hypotheses(demo_image, hand, 6, seed=seed) for seed in (3, 4))
     np.testing.assert_array_equal(again[0].joints, drawn[0].joints)
     assert not np.allclose(others[0].joints, drawn[0].joints)
-    assert predictor.hypotheses(demo_image, hand, 1)
+    monkeypatch.setattr("maskhand.predictor.DRAWN_AT_ONCE", 2)
+    assert len(predictor.hypotheses(demo_image, hand, 3)) == 3
     with pytest.raises(InputError, match="count"):
         predictor.hypotheses(demo_image, hand, 0)
 

@@ -29,7 +29,9 @@ from maskhand.model.encoder import Maps, by_scale
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.records import DetectedHand, Hand, Prediction, Side
 
-MAX_STEPS, MAX_LOOKS, MAX_HYPOTHESES = 64, 32, 1024
+MAX_STEPS, MAX_LOOKS, MAX_HYPOTHESES = 64, 32, 10_000
+DRAWN_AT_ONCE = 64
+"""Hypotheses: each holds the distributions of its tokens, half a megabyte."""
 MEASURED_SHARE = 0.75
 """How much the placing of a hand in the photo trusts measured keypoints over the network's own projection [ours]."""
 SIDE_STEPS = 3
@@ -187,20 +189,24 @@ class Predictor:
             points = torch.from_numpy(given[None]).to(self.device)
         seen = self._seen(photo, [crop], maps)
         generator = torch.Generator(self.device).manual_seed(seed)
-        prediction = self.model.reconstruct(
-            seen,
-            points,
-            self.hand_model,
-            instead=given is not None,
-            steps=steps,
-            temperature=1.0,
-            generator=generator,
-            draws=count,
-        )
-        if self.refine:
-            prediction = refined(self.hand_model, prediction, landmarks=given is None)
-        found, side = hand.details["detected"], hand.side
-        drawn = [self._place(photo, found, side, crop, prediction, k, landmarks=given is None) for k in range(count)]
+        drawn: list[Hand] = []
+        while len(drawn) < count:
+            prediction = self.model.reconstruct(
+                seen,
+                points,
+                self.hand_model,
+                instead=given is not None,
+                steps=steps,
+                temperature=1.0,
+                generator=generator,
+                draws=min(count - len(drawn), DRAWN_AT_ONCE),
+            )
+            if self.refine:
+                prediction = refined(self.hand_model, prediction, landmarks=given is None)
+            drawn += [
+                self._place(photo, hand.details["detected"], hand.side, crop, prediction, k, landmarks=given is None)
+                for k in range(len(prediction.pose))
+            ]
         return sorted(drawn, key=lambda other: -other.confidence)
 
     def _reconstruct(

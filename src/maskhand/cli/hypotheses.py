@@ -14,7 +14,7 @@ from maskhand.config import DRAWING_STEPS
 def hypotheses(
     photo: Annotated[Path, typer.Argument(help="The photo.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if absent.")],
-    count: Annotated[int, typer.Option(min=1, max=1024, help="How many per hand.")] = 16,
+    count: Annotated[int, typer.Option(min=1, max=10_000, help="How many per hand.")] = 16,
     steps: Annotated[int, typer.Option(min=1, max=64, help="Rounds of unmasking.")] = DRAWING_STEPS,
     seed: Annotated[int, typer.Option(help="Which are drawn.")] = 0,
     format_: Annotated[MeshFormat, typer.Option("--format", help="Mesh files, one per hypothesis.")] = MeshFormat.none,
