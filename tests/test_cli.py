@@ -58,8 +58,7 @@ def test_hypotheses_of_each_hand_are_a_picture_and_a_record(photos, tmp_path) ->
     schema = json.loads((files("maskhand") / "assets" / "result.schema.json").read_text())
     record = json.loads((out / "a_hand_1.json").read_text())
     jsonschema.validate(record, schema)
-    sure = [hand["confidence"] for hand in record["hands"]]
-    assert len({hand["side"] for hand in record["hands"]}) == 1 and sure == sorted(sure, reverse=True)
+    assert len(record["hands"]) == 3 and len({hand["side"] for hand in record["hands"]}) == 1
     assert Image.open(out / "a_hand_0.png").size == (900, 600)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "a_hand_1.png").touch()

@@ -40,12 +40,12 @@ def test_alignment_agrees_with_scipys_procrustes() -> None:
         assert ours == pytest.approx(1000 * scale * np.linalg.norm(standard - fitted, axis=1).mean(), rel=1e-9)
 
 
-def test_surer_hypotheses_are_better_ones_and_the_best_is_better_still(predictor, tmp_path) -> None:
+def test_likelier_hypotheses_are_better_ones_and_the_best_is_better_still(predictor, tmp_path) -> None:
     cache_synthetic(tmp_path, seed=778, shard=0, rows=32, config=SceneConfig())
     result = hypothesis_errors(predictor, CachedSamples(complete_shards(tmp_path)), count=6, steps=2)
     assert result["best_pa_mpjpe_mm"] < result["first_pa_mpjpe_mm"] < result["last_pa_mpjpe_mm"]
     assert result["best_pa_mpjpe_mm"] < result["answer_pa_mpjpe_mm"] < result["hypotheses_pa_mpjpe_mm"]
-    assert 0 < result["spearman_doubt"] < 1
+    assert 0 < result["spearman_rank"] < 1
     assert result["mean_confidence"] == pytest.approx(result["joints_right"], abs=0.2)
 
 

@@ -13,6 +13,7 @@ from maskhand import AssetError, ConfigError, InputError, load
 from maskhand.cli.record import result_record
 from maskhand.given import checked_keypoints
 from maskhand.images import read_photo
+from maskhand.model.answer import apart_from_others
 from maskhand.predictor import APART, RELAID
 from maskhand.rendering.overlay import draw_result
 
@@ -374,8 +375,8 @@ def test_a_photo_without_a_hand_is_searched_once_more(predictor, demo_image, han
 def test_hypotheses_are_drawn_by_seed_and_ranked(predictor, demo_image, hands, monkeypatch) -> None:
     hand = hands[0]
     drawn = predictor.hypotheses(demo_image, hand, 6, seed=3)
-    sure = [other.confidence for other in drawn]
-    assert len(drawn) == 6 and sure == sorted(sure, reverse=True)
+    apart = apart_from_others(torch.from_numpy(np.stack([other.joints for other in drawn])))
+    assert len(drawn) == 6 and (apart.diff() > -1e-5).all()
     size = np.ptp(hand.keypoints, axis=0).max()
     for other in drawn:
         assert other.side == hand.side and other.focal_px == hand.focal_px
@@ -422,3 +423,13 @@ def test_a_crop_that_cuts_the_hand_is_laid_anew_until_it_shows_it(predictor, dem
         monkeypatch.setattr("maskhand.predictor.RELAID", times)
         away.append(np.abs(predictor.from_detected(demo_image, [guess])[0].keypoints - hands[0].keypoints).mean())
     assert away[1] < 0.7 * away[0]
+
+
+def test_poses_that_others_lie_near_come_first() -> None:
+    one = torch.randn(21, 3)
+    bent = one + torch.tensor([0.0, 0.01, 0.02, 0.9])[:, None, None] * torch.randn(21, 3)
+    turned = bent @ torch.linalg.qr(torch.randn(3, 3))[0] + 1  # where a pose is and how it is turned does not count
+    apart = apart_from_others(turned)
+    assert apart.argmax() == 3
+    torch.testing.assert_close(apart_from_others(turned.repeat(40, 1, 1))[:4], apart, rtol=0.02, atol=1e-4)
+    assert apart_from_others(one[None]) < 1e-5

@@ -23,7 +23,7 @@ from maskhand.given import box_around, checked_boxes, checked_keypoints, require
 from maskhand.hand_model.landmarks import landmark_points
 from maskhand.hand_model.layer import HandModel, mirror_pose
 from maskhand.images import Photo, read_photo
-from maskhand.model.answer import looks_around, merged, off_keypoints, refined, side_odds
+from maskhand.model.answer import apart_from_others, looks_around, merged, off_keypoints, refined, side_odds
 from maskhand.model.confidence import Calibration
 from maskhand.model.encoder import Maps, by_scale
 from maskhand.model.maskhand import MaskHandModel
@@ -163,11 +163,11 @@ class Predictor:
     def hypotheses(
         self, image: ImageSource, hand: Hand, count: int = 16, *, steps: int = DRAWING_STEPS, seed: int = 0
     ) -> list[Hand]:
-        """What else a hand may be: poses drawn from what the model believes of it, surest first (paper, Appendix O).
+        """What else a hand may be: poses drawn from what the model believes of it, likeliest first (paper, Appendix O).
 
-        Each is nudged to the keypoints as the answer itself is. They are ranked by their own confidence, which tells better and
-        worse apart three times as well as the tokens' probabilities do [ours; the paper takes those]. The answer is the mean of
-        such poses and nearer to the truth than most of them (`maskhand evaluate hypotheses`).
+        Each is nudged to the keypoints as the answer itself is. The likeliest is the one that most others lie near to [ours]; the
+        paper takes the tokens' probabilities, which tell nothing of the error here. The answer is the mean of such poses and
+        nearer to the truth than most of them (`maskhand evaluate hypotheses`).
 
         Args:
             image: the photo of the hand, as it was given before.
@@ -190,6 +190,7 @@ class Predictor:
         seen = self._seen(photo, [crop], maps)
         generator = torch.Generator(self.device).manual_seed(seed)
         drawn: list[Hand] = []
+        poses: list[torch.Tensor] = []
         while len(drawn) < count:
             prediction = self.model.reconstruct(
                 seen,
@@ -207,7 +208,8 @@ class Predictor:
                 self._place(photo, hand.details["detected"], hand.side, crop, prediction, k, landmarks=given is None)
                 for k in range(len(prediction.pose))
             ]
-        return sorted(drawn, key=lambda other: -other.confidence)
+            poses.append(self.hand_model.keypoints(prediction.pose, prediction.shape))
+        return [drawn[k] for k in apart_from_others(torch.cat(poses)).argsort().tolist()]
 
     def _reconstruct(
         self,

@@ -22,7 +22,7 @@ def hypotheses(
     refine: Annotated[bool, typer.Option(help="Nudge poses towards the measured 2D keypoints.")] = True,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
 ) -> None:
-    """Draw other poses that the hands of a photo may have, surest first: where fingers are hidden, one answer says too much.
+    """Draw other poses that the hands of a photo may have, likeliest first: where fingers are hidden, one answer says too much.
 
     For each hand K of photo NAME the folder gets NAME_hand_K.png (some of them, on the photo and from another side) and
     NAME_hand_K.json, whose hands are the hypotheses; meshes with --format.
@@ -49,7 +49,6 @@ def hypotheses(
     out = made_folder(out)
     for hand, name, drawn in zip(hands, names, ranked, strict=True):
         write_result(out, name, photo, read, drawn, draw_hypotheses(read.pixels, drawn), steps=steps, mesh=format_.value)
-        sure = " to ".join(f"{100 * other.confidence:.0f}" for other in (drawn[0], drawn[-1]))
-        console.print(f"{hand.side} hand: {count} hypotheses, {sure} % sure -> {escape(str(out / name))}.png", soft_wrap=True)
+        console.print(f"{hand.side} hand: {count} hypotheses -> {escape(str(out / name))}.png", soft_wrap=True)
     if not hands:
         console.print(f"no hand found in {escape(photo.name)}")

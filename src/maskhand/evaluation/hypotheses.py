@@ -10,7 +10,7 @@ from maskhand.data.cached import CachedSamples
 from maskhand.evaluation.metrics import aligned_point_error_mm
 from maskhand.evaluation.reconstruction import spearman
 from maskhand.geometry.alignment import align_similarity
-from maskhand.model.answer import refined
+from maskhand.model.answer import apart_from_others, refined
 from maskhand.model.confidence import RIGHT_WITHIN_MM
 from maskhand.predictor import Predictor
 
@@ -32,7 +32,7 @@ def hypothesis_errors(
     """
     model, hand_model = predictor.model, predictor.hand_model
     generator = torch.Generator().manual_seed(0)
-    answers, errors, confidence, probability, right = [], [], [], [], []
+    answers, errors, apart, confidence, probability, right = [], [], [], [], [], []
     end = min(limit or len(samples), len(samples))
     for first in range(0, end, batch):
         rows, seen = samples.seen(np.arange(first, min(first + batch, end)), model.wants_px)
@@ -45,22 +45,30 @@ def hypothesis_errors(
         wanted = hand_model.keypoints(rows["pose"], rows["shape"])
         answers.append(aligned_point_error_mm(hand_model.keypoints(answer.pose, answer.shape), wanted))
         repeated = wanted.repeat_interleave(count, 0)
-        off = 1000 * (align_similarity(hand_model.keypoints(drawn.pose, drawn.shape), repeated) - repeated).norm(dim=-1)
+        poses = hand_model.keypoints(drawn.pose, drawn.shape)
+        off = 1000 * (align_similarity(poses, repeated) - repeated).norm(dim=-1)
+        apart += [apart_from_others(of_one) for of_one in poses.split(count)]
         sure = torch.from_numpy(predictor.calibration(drawn.spread.numpy(), drawn.head_confidence.numpy()))
         right.append(off < RIGHT_WITHIN_MM)
         errors.append(off.mean(1).unflatten(0, (-1, count)))
         confidence.append(sure.mean(1).unflatten(0, (-1, count)))
         probability.append(drawn.token_confidence.clamp(min=1e-9).log().mean(1).unflatten(0, (-1, count)))
-    error, sure, likely = torch.cat(errors), torch.cat(confidence), torch.cat(probability)
-    ranked = error.gather(1, sure.argsort(1, descending=True))
+    error, far, sure, likely = torch.cat(errors), torch.stack(apart), torch.cat(confidence), torch.cat(probability)
+    ranked = error.gather(1, far.argsort(1))
     return {
         "answer_pa_mpjpe_mm": torch.cat(answers).mean().item(),
         "hypotheses_pa_mpjpe_mm": error.mean().item(),
         "first_pa_mpjpe_mm": ranked[:, 0].mean().item(),
         "last_pa_mpjpe_mm": ranked[:, -1].mean().item(),
         "best_pa_mpjpe_mm": error.amin(1).mean().item(),
-        "spearman_doubt": float(np.mean([spearman(-a, b) for a, b in zip(sure, error, strict=True)])),
-        "spearman_improbability": float(np.mean([spearman(-a, b) for a, b in zip(likely, error, strict=True)])),
+        "spearman_rank": _mean_spearman(far, error),
+        "spearman_doubt": _mean_spearman(-sure, error),
+        "spearman_improbability": _mean_spearman(-likely, error),
         "mean_confidence": sure.mean().item(),
         "joints_right": torch.cat(right).float().mean().item(),
     }
+
+
+def _mean_spearman(measure: torch.Tensor, error: torch.Tensor) -> float:
+    """Of every hand's hypotheses among each other."""
+    return float(np.mean([spearman(a, b) for a, b in zip(measure, error, strict=True)]))

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.camera import CROP_FOCAL, project_in_crop, translation_from_weak, weak_from_translation
 from maskhand.geometry.crop import Crop
 from maskhand.geometry.rotations import nearest_rotation
@@ -23,6 +24,8 @@ TRUST, GIVEN_TRUST = 4, 2
 """Power of a keypoint's confidence by which the fit trusts it: one of the model's own, and somebody else's [ours]."""
 FIT_ODDS = 10.0
 """What a factor of e in that distance says of the side, in log odds; measured by `maskhand evaluate sides` [ours]."""
+COMPARED = 64
+"""Hypotheses that each is compared with to rank them [ours]."""
 LOOK_TURN, LOOK_GROWTH = 0.2, 0.1
 """How far the crops of further looks are turned [rad] and grown or shrunk from the first [ours]."""
 
@@ -94,6 +97,18 @@ def looks_around(crop: Crop, count: int) -> list[Crop]:
         side = crop.side * float(np.exp(LOOK_GROWTH * np.cos(turn)))
         looks.append(replace(crop, side=side, angle=crop.angle + LOOK_TURN * float(np.sin(turn + 0.5))))
     return looks
+
+
+@torch.inference_mode()
+def apart_from_others(keypoints: Float[Tensor, "N 21 3"]) -> Float[Tensor, " N"]:
+    """How far each of several poses of one hand lies from the others [m], aligned; of many, from the first `COMPARED`."""
+    others = keypoints[:COMPARED]
+    apart = []
+    for own in keypoints.split(COMPARED):
+        pairs = own[:, None].expand(-1, len(others), -1, -1).flatten(0, 1)
+        aligned = align_similarity(others.repeat(len(own), 1, 1), pairs)
+        apart.append((aligned - pairs).norm(dim=-1).mean(1).unflatten(0, (len(own), -1)).mean(1))
+    return torch.cat(apart)
 
 
 @torch.inference_mode()

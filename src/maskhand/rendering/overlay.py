@@ -50,7 +50,7 @@ def draw_result(image: np.ndarray, hands: Sequence[Hand]) -> np.ndarray:
 
 
 def draw_hypotheses(image: np.ndarray, ranked: Sequence[Hand], shown: int = 6) -> np.ndarray:
-    """What one hand of a photo may be: above on the photo, below from another side, surest first; some of many, evenly by rank.
+    """What one hand of a photo may be: above on the photo, below from another side, likeliest first; of many some, evenly.
 
     Args:
         image: (H, W, 3) uint8 RGB.
