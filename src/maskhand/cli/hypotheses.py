@@ -41,13 +41,14 @@ def hypotheses(
     console = Console(stderr=True)
     read = read_photo(photo)
     predictor = load(model, device=device, refine=refine)
-    with console.status("finding hands, drawing poses"):
+    with console.status("finding hands"):
         hands = predictor.from_photo(read)
-        ranked = [predictor.hypotheses(read.pixels, hand, count, steps=steps, seed=seed) for hand in hands]
     names = [f"{photo.stem}_hand_{k}" for k in range(len(hands))]
     refuse_to_overwrite(out, names)
     out = made_folder(out)
-    for hand, name, drawn in zip(hands, names, ranked, strict=True):
+    for hand, name in zip(hands, names, strict=True):
+        with console.status(f"drawing poses of the {hand.side} hand"):
+            drawn = predictor.hypotheses(read.pixels, hand, count, steps=steps, seed=seed)
         write_result(out, name, photo, read, drawn, draw_hypotheses(read.pixels, drawn), steps=steps, mesh=format_.value)
         console.print(f"{hand.side} hand: {count} hypotheses -> {escape(str(out / name))}.png", soft_wrap=True)
     if not hands:

@@ -51,7 +51,10 @@ class Context:
     def repeated(self, count: int) -> Context:
         """Every crop `count` times, one after another."""
         crops = len(self.reference)
-        again = lambda x: x.unflatten(0, (crops, -1)).repeat_interleave(count, 0).flatten(0, 1)  # noqa: E731 (heads stay together)
+
+        def again(x: Tensor) -> Tensor:
+            return x.unflatten(0, (crops, -1)).repeat_interleave(count, 0).flatten(0, 1)  # heads stay together
+
         return replace(
             self,
             values=[[again(level) for level in layer] for layer in self.values],
