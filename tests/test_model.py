@@ -55,6 +55,7 @@ def batch_of(hand_model, poses, count: int = 4) -> dict[str, torch.Tensor]:
         {"pose_depth": True},
         {"keypoint_width": 16},
         {"keypoint_width": 16, "keypoint_hourglasses": 1},
+        {"keypoint_width": 16, "keypoint_context": True},
         {"encoder": EncoderConfig(scales=(1,))},
         {"encoder": EncoderConfig(scales=(1, 4))},
         {"encoder": EncoderConfig(scales=(1, 2), laterals=False)},
@@ -206,7 +207,7 @@ def test_the_keypoint_head_is_taught_the_landmark_networks_places(hand_model, po
     def loss(points: torch.Tensor) -> dict[str, torch.Tensor]:
         places = project_in_crop(points, camera)
         heat = objective.model.keypoint_head.wanted_heat(places).log()
-        found = FoundKeypoints(torch.cat([places, torch.ones(4, 21, 1), depth], -1), heat)
+        found = FoundKeypoints(torch.cat([places, torch.ones(4, 21, 1), depth], -1), heat, torch.empty(4, 1, 1, 1))
         return objective._found_terms(batch, found, torch.ones(4))
 
     right, off = loss(marks), loss(batch["keypoints_3d"])
@@ -289,6 +290,20 @@ def test_an_hourglass_starts_without_effect_and_then_corrects_the_maps() -> None
     torch.testing.assert_close(with_it(maps).keypoints, without(maps).keypoints)
     with_it.hourglasses[0].correct.weight.data += 0.1 * torch.randn(16, 16, 1, 1)
     assert (with_it(maps).keypoints - without(maps).keypoints).abs().max() > 1e-3
+
+
+def test_the_synthesizer_sees_the_keypoint_heads_map_only_once_it_has_learned_to() -> None:
+    maps, keypoints = {4: torch.rand(2, 40, 28, 28)}, torch.rand(2, 21, 4)
+    model = small_model(keypoint_width=16, keypoint_context=True)
+    before = model.observe(model.look(maps), keypoints)
+    model.keypoint_context.weight.data += 0.1 * torch.randn_like(model.keypoint_context.weight)
+    after = model.observe(model.look(maps), keypoints)
+    fine, coarse = ((b - a).abs().max() for b, a in zip(before.values[0], after.values[0], strict=True))
+    assert fine > 1e-3 and coarse == 0
+    model.keypoint_context = None
+    torch.testing.assert_close(model.observe(model.look(maps), keypoints).values[0][0], before.values[0][0])
+    with pytest.raises(ConfigError, match="keypoint_context needs"):
+        ModelConfig(keypoint_context=True)
 
 
 def recorded_predictions(model: MaskHandModel, monkeypatch) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:

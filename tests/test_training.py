@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from maskhand.checkpoint import read_state, read_weights, save_state, save_weights
-from maskhand.data.cached import CachedSamples, mixed_indices
+from maskhand.data.cached import CachedSamples, endless, mixed_indices, moved
 from maskhand.data.feature_cache import TrunkReader, cache_synthetic, complete_shards, missing_shards, photo_truth, write_shard
 from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.errors import AssetError, ConfigError, InputError
 from maskhand.evaluation.synthetic import TEST_SEED
 from maskhand.model.config import EncoderConfig, ModelConfig
+from maskhand.model.encoder import CACHED_BLOCK
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.precision import HALF_IS_SLOW
 from maskhand.synthesis.scenes import SceneConfig
@@ -220,6 +221,32 @@ def test_shards_hold_what_the_network_sees_and_are_written_once(shards) -> None:
     assert not CachedSamples(complete_shards(shards / "photos")).small["labelled"].any()
 
 
+def test_moved_rows_are_what_the_trunk_sees_of_a_moved_crop() -> None:
+    image = torch.nn.functional.interpolate(torch.rand(1, 3, 30, 30), size=(240, 240), mode="bicubic").clamp(0, 1)
+    trunk = shared_landmark_network().trunk
+
+    def rows(right: int, down: int) -> dict[str, torch.Tensor]:
+        """Of a crop in which everything lies so far to the right and below."""
+        crop = image[..., 8 - down : 232 - down, 8 - right : 232 - right]
+        places = torch.tensor([[[0.1 + 2 * right / 224, -0.2 + 2 * down / 224, 0.9, 0.3]]])
+        return {"map8": trunk.maps(crop, CACHED_BLOCK)[8], "points": places, "keypoints_2d": places[..., :2]}
+
+    got, wanted = moved(rows(0, 0), np.array([[1, -1]])), rows(8, -8)
+    torch.testing.assert_close(got["points"], wanted["points"])
+    torch.testing.assert_close(got["keypoints_2d"], wanted["keypoints_2d"])
+    inside = (..., slice(8, -8), slice(8, -8))  # the network pads with zeros, which differ
+    torch.testing.assert_close(got["map8"][inside], wanted["map8"][inside], rtol=1e-4, atol=1e-4)
+    assert got["map8"].shape == wanted["map8"].shape
+
+
+def test_batches_are_moved_by_at_most_what_was_asked_and_the_same_each_time(shards) -> None:
+    table = CachedSamples(complete_shards(shards / "synthetic"))
+    still, one, other = (next(endless([table], [1.0], 8, 3, 2, shift=shift)) for shift in (0, 1, 1))
+    by = (one["keypoints_2d"] - still["keypoints_2d"]) / (2 / 28)
+    assert set(by.round().unique().tolist()) == {-1, 0, 1} and (by - by.round()).abs().max() < 1e-3
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
 def test_kept_crops_come_back_as_they_were(shards) -> None:
     photos = CachedSamples(complete_shards(shards / "photos"))
     rows = photos.images(np.array([4, 1]))
@@ -286,6 +313,15 @@ def test_averaged_weights_lie_between_the_two(tmp_path) -> None:
     torch.testing.assert_close(mean["keypoint_head.read.weight"], a["keypoint_head.read.weight"])
     trunk = shared_landmark_network().trunk.blocks[5].expand.weight
     torch.testing.assert_close(mean["encoder.backbone.own.5.expand.weight"], trunk, rtol=1e-5, atol=1e-6)
+    more = ModelConfig(width=16, heads=2, **changes, keypoint_hourglasses=1, keypoint_context=True)
+    later = MaskHandModel(more, early.tokenizer)
+    later.keypoint_context.weight.data += 1
+    later.keypoint_head.hourglasses[0].correct.weight.data += 1
+    save_weights(tmp_path / "later.safetensors", *shipped_weights(later))
+    average_weights(tmp_path / "later.safetensors", paths[0], tmp_path / "mean.safetensors", share=0.25)
+    mean, _ = read_weights(tmp_path / "mean.safetensors")
+    for added in ("keypoint_context.weight", "keypoint_head.hourglasses.0.correct.weight"):  # had no effect before
+        torch.testing.assert_close(mean[added], torch.full_like(mean[added], 0.25))
     other = MaskHandModel(ModelConfig(width=32, heads=2), early.tokenizer)
     save_weights(tmp_path / "other.safetensors", *shipped_weights(other))
     with pytest.raises(InputError, match="does not fit"):

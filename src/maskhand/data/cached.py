@@ -8,8 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from maskhand.data.feature_cache import TRUTH, open_shard
 from maskhand.errors import InputError
@@ -85,13 +86,31 @@ def mixed_indices(sizes: Sequence[int], shares: Sequence[float], batch: int, see
     return chosen
 
 
+def moved(rows: dict[str, Tensor], cells: Int[np.ndarray, "n 2"]) -> dict[str, Tensor]:
+    """Rows as if their crops had been cut elsewhere: right and down by whole cells of the map, whose edge is repeated.
+
+    The trunk up to its stride 8 would make the same of such a crop but for the edge; what follows would not.
+    """
+    maps = rows["map8"]
+    side = maps.shape[-1]
+    most = int(np.abs(cells).max())
+    padded = pad(maps, (most,) * 4, mode="replicate")
+    cut = [x[:, most - down :, most - right :][:, :side, :side] for x, (right, down) in zip(padded, cells, strict=True)]
+    by = torch.from_numpy(2 / side * cells).float()[:, None]
+    points = rows["points"].clone()
+    points[..., :2] += by
+    return {**rows, "map8": torch.stack(cut), "points": points, "keypoints_2d": rows["keypoints_2d"] + by}
+
+
 def endless(
-    tables: Sequence[CachedSamples], shares: Sequence[float], batch: int, seed: int, start: int
+    tables: Sequence[CachedSamples], shares: Sequence[float], batch: int, seed: int, start: int, *, shift: int = 0
 ) -> Iterator[dict[str, Tensor]]:
-    """Batches with fixed shares of each table."""
+    """Batches with fixed shares of each table. shift: how many cells of the map crops are moved at most (`moved`)."""
     step = start
     while True:
         indices = mixed_indices([len(t) for t in tables], shares, batch, seed, step)
         parts = [table.rows(index) for table, index in zip(tables, indices, strict=True)]
-        yield {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+        rows = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+        cells = np.random.default_rng((seed, len(tables), step)).integers(-shift, shift + 1, (batch, 2))
+        yield moved(rows, cells) if shift else rows
         step += 1

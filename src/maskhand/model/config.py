@@ -56,6 +56,8 @@ class ModelConfig:
     """Channels of a head that finds the 2D keypoints itself [ours]; 0: they come from outside, as in the paper."""
     keypoint_hourglasses: int = 0
     """Hourglasses that correct that head's maps [ours; Newell et al.]."""
+    keypoint_context: bool = False
+    """Let the synthesizer see that head's last map beside the pyramid's of scale 2 [ours]."""
     pose_depth: bool = False
     """Give the 2D pose the landmark network's own guess of each keypoint's depth [ours]; False is the paper's 2D pose."""
     graph_layers: int = 2
@@ -74,5 +76,7 @@ class ModelConfig:
             raise ConfigError(f"model.keypoint_width is {self.keypoint_width}; it must be 0 or a multiple of 8")
         if self.keypoint_hourglasses < 0:
             raise ConfigError(f"model.keypoint_hourglasses is {self.keypoint_hourglasses}; it must be 0 or more")
+        if self.keypoint_context and not (self.keypoint_width and 2 in self.encoder.scales):
+            raise ConfigError("model.keypoint_context needs model.keypoint_width above 0 and 2 among model.encoder.scales")
         if self.refinement_blocks < 0 or self.graph_layers < 1:
             raise ConfigError("model.refinement_blocks must be 0 or more, model.graph_layers 1 or more")

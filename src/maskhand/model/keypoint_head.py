@@ -37,6 +37,8 @@ class FoundKeypoints:
     The places are the landmark network's (`landmark_points`), which photos are taught by."""
     log_heat: Float[Tensor, "B 21 N"]
     """Logarithm of each keypoint's map, over all places; it sums to one."""
+    features: Float[Tensor, "B C H W"]
+    """What maps and depths are read off, at scale 4."""
 
 
 class KeypointHead(nn.Module):
@@ -74,10 +76,10 @@ class KeypointHead(nn.Module):
         for hourglass in self.hourglasses:
             z = hourglass(z)
         with torch.autocast(z.device.type, enabled=False):  # type: ignore[union-attr]
-            return self._read(self.read(z.float()))  # type: ignore[union-attr]
+            return self._read(z.float())  # type: ignore[union-attr]
 
-    def _read(self, answer: Float[Tensor, "B 42 H W"]) -> FoundKeypoints:
-        logits, depths = answer[:, :21], answer[:, 21:]
+    def _read(self, features: Float[Tensor, "B C H W"]) -> FoundKeypoints:
+        logits, depths = self.read(features).split(21, 1)
         log_heat = logits.flatten(2).log_softmax(-1)
         heat = log_heat.exp().view_as(logits)
         across, down = heat.sum(2), heat.sum(3)  # (B, 21, W), (B, 21, H)
@@ -85,7 +87,7 @@ class KeypointHead(nn.Module):
         variance = across @ self.x.square() - x.square() + down @ self.y.square() - y.square()
         confidence = (2**0.5 * HEAT_SIGMA / variance.clamp(min=2 * HEAT_SIGMA**2).sqrt()).detach()
         depth = (heat * depths).sum((2, 3))
-        return FoundKeypoints(torch.stack([x, y, confidence, depth - depth[:, :1]], -1), log_heat)
+        return FoundKeypoints(torch.stack([x, y, confidence, depth - depth[:, :1]], -1), log_heat, features)
 
     def wanted_heat(self, places: Float[Tensor, "B 21 2"]) -> Float[Tensor, "B 21 N"]:
         """The maps that training asks for: a bell about each place; places outside the crop have none worth asking for."""

@@ -83,6 +83,10 @@ class MaskHandModel(nn.Module):
             if config.keypoint_width
             else None
         )
+        self.keypoint_context = nn.Conv2d(config.keypoint_width, config.width, 2, stride=2) if config.keypoint_context else None
+        if self.keypoint_context is not None:  # without effect at first, so that trained weights can be given one
+            nn.init.zeros_(self.keypoint_context.weight)
+            nn.init.zeros_(self.keypoint_context.bias)  # type: ignore[arg-type]
         # Without refinement the 2D pose still says where each token looks first.
         self.pose_graph = PoseGraph(config) if config.pose_context and config.refinement_blocks else None
         self.embed = nn.Linear(code_dim, config.width)
@@ -132,6 +136,9 @@ class MaskHandModel(nn.Module):
 
         """
         pyramid = self.encoder.pyramid(looked.maps)
+        if self.keypoint_context is not None and looked.found is not None:
+            place = sorted(self.encoder.pyramid.scales, reverse=True).index(2)
+            pyramid[place] = pyramid[place] + self.keypoint_context(looked.found.features)
         shape, weak_camera = self.coarse_head(pyramid[-1])
         reference = self.reference.expand(len(keypoints), -1, -1)
         pose_context = None if self.pose_graph is None else self.pose_graph(keypoints)

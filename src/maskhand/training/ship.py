@@ -52,8 +52,8 @@ def ship_weights(weights: str | Path, out: str | Path, cache: str | Path, *, lim
 def average_weights(later: str | Path, earlier: str | Path, out: str | Path, *, share: float) -> str:
     """Write `share` of a later run's weights plus the rest of those of the run it started from; returns a line that says so.
 
-    What the earlier run lacks it had anyway: blocks of the trunk as they were, or the layer for the keypoints' depth, which
-    starts without effect (zeros). A keypoint head that only the later run has is taken as it is.
+    What the earlier run lacks it had anyway: blocks of the trunk as they were, or layers that start without effect (zeros).
+    A keypoint head that only the later run has is taken as it is.
     (Wortsman et al., CVPR 2022, WiSE-FT: such an average keeps more of what the start was good at.)
 
     Raises:
@@ -64,6 +64,7 @@ def average_weights(later: str | Path, earlier: str | Path, out: str | Path, *, 
     tensors = {key: value for key, value in model.state_dict().items() if not key.startswith(model.borrowed)}
     before, _ = read_weights(earlier)
     trunk = model.state_dict()
+    found_before = "keypoint_head.read.weight" in before
     mixed = {}
     for key, value in tensors.items():
         own = key.removeprefix("encoder.backbone.own.")
@@ -71,10 +72,10 @@ def average_weights(later: str | Path, earlier: str | Path, out: str | Path, *, 
         old: Tensor | None
         if key in before:
             old = before[key]
+        elif key.startswith(("pose_graph.depth.", "keypoint_context.")) or (found_before and ".correct." in key):
+            old = torch.zeros_like(value)
         elif key.startswith("keypoint_head."):
             old = value
-        elif key.startswith("pose_graph.depth."):
-            old = torch.zeros_like(value)
         else:
             old = trunk.get(block) if own != key else None
         if old is None or old.shape != value.shape:

@@ -73,6 +73,8 @@ class DataConfig:
     """Share of photos in a batch [ours]."""
     evaluation: str | None = None
     """Shards with truth that are only measured on."""
+    shift: int = 0
+    """Cells of 8 px by which the crops of shards are moved at most, anew each time [ours]."""
     in_memory: bool = False
     workers: int = 2
     """Processes that make live images."""
@@ -82,6 +84,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.photo_share < 1:
             raise ConfigError(f"data.photo_share is {self.photo_share}; it must be at least 0 and less than 1")
+        if not 0 <= self.shift <= 8:
+            raise ConfigError(f"data.shift is {self.shift}; it must be from 0 to 8 cells of 8 pixels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +278,7 @@ class ModelStage(Stage):
     def batches(self, start: int) -> Iterator[dict[str, Tensor]]:
         train, data = self.config.train, self.config.data
         if not self.live:
-            return endless(self.tables, self.shares, train.batch_size, train.seed, start)
+            return endless(self.tables, self.shares, train.batch_size, train.seed, start, shift=data.shift)
         objective: ModelObjective = self.module  # type: ignore[assignment]
         size = objective.model.encoder.backbone.input_px
         scenes = replace(TRAINING_SCENES, size=size, backgrounds=data.backgrounds, upright=self.config.model.upright_crop)
