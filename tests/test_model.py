@@ -8,6 +8,7 @@ from torch.nn.functional import relu6
 from maskhand.detection.landmark_network import ClippedDepthwise, SameConv
 from maskhand.errors import ConfigError
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
+from maskhand.geometry.rotations import matrix_from_axis_angle
 from maskhand.hand_model.landmarks import landmark_points
 from maskhand.model.config import EncoderConfig, ModelConfig
 from maskhand.model.deformable import DeformableAttention
@@ -16,7 +17,7 @@ from maskhand.model.keypoint_head import HEAT_SIGMA, FoundKeypoints, KeypointHea
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 from maskhand.training.loop import TrainConfig
-from maskhand.training.losses import scaled_to, weighted_mean
+from maskhand.training.losses import LossWeights, scaled_to, weighted_mean
 from maskhand.training.transformer_stage import DataConfig, MaskConfig, ModelObjective, ModelTraining
 
 TOKENIZER = TokenizerConfig(token_count=32, codebook_size=64, code_dim=16, width=32, depth=1)
@@ -215,6 +216,38 @@ def test_the_keypoint_head_is_taught_the_landmark_networks_places(hand_model, po
     assert right["found_depth"] < 0.1 * depth.abs().mean()
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+def test_training_through_the_fit_teaches_the_pose_the_keypoints_and_their_trust(hand_model, poses, labelled) -> None:
+    settings = ModelTraining(
+        train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3),
+        data=DataConfig(synthetic="unused"),
+        loss=LossWeights(fitted=1.0),
+    )
+    objective = ModelObjective(settings, small_model(keypoint_width=16), hand_model)
+    batch = batch_of(hand_model, poses)
+    weak = torch.tensor([[7.0, 0.01, -0.02]]).expand(4, 3)
+    marks = landmark_points(hand_model, batch["pose"], batch["shape"])
+    if not labelled:  # the teacher's are the landmark network's places, in a size of its own
+        batch |= {"labelled": torch.zeros(4, dtype=torch.bool), "keypoints_3d": 1.3 * (marks - marks[:, :1])}
+    depth = 7.0 * (marks - marks[:, :1])[..., 2:]
+    places = project_in_crop(marks, translation_from_weak(weak))
+    sure = torch.full((4, 21, 1), 0.9)
+    off = batch["pose"] @ matrix_from_axis_angle(0.15 * torch.randn(4, 16, 3))
+    right = torch.cat([places, sure, depth], -1).requires_grad_()
+    wrong = torch.cat([places + 0.1 * torch.randn_like(places), sure, depth], -1)
+    unknown = torch.cat([places, torch.full_like(sure, 1e-3), depth], -1)
+    pose = off.clone().requires_grad_()
+    probabilities = torch.full((4, 32, 64), 1 / 64).log()
+
+    def term(keypoints: torch.Tensor) -> torch.Tensor:
+        return objective._fitted_term(batch, keypoints, pose, batch["shape"], weak, probabilities)
+
+    assert term(right) < 0.5 * term(unknown) and term(right) < 0.5 * term(wrong)
+    (term(right) + term(wrong)).backward()
+    for gradient in (pose.grad, *right.grad.split((2, 1, 1), -1)):
+        assert gradient.isfinite().all() and gradient.abs().max() > 0
+
+
 def test_deformable_attention_reads_what_lies_under_its_reference() -> None:
     attention = DeformableAttention(width=4, heads=1, levels=1, points=1)
     for layer in (attention.value, attention.out):
@@ -406,8 +439,6 @@ def test_the_encoder_is_named_when_its_package_is_missing(monkeypatch) -> None:
 
 
 def test_spread_is_larger_where_tokens_are_less_sure(hand_model) -> None:
-    from maskhand.model.unmasking import Unmasked
-
     model = small_model()
     tokens = torch.zeros(1, 32, dtype=torch.long)
     sure = torch.zeros(1, 32, 64)
@@ -416,8 +447,7 @@ def test_spread_is_larger_where_tokens_are_less_sure(hand_model) -> None:
 
     def spread(p: torch.Tensor) -> float:
         pose = model.tokenizer.decode(tokens)
-        result = Unmasked(tokens, torch.ones(1, 32), model.codes[tokens], p, (0,))
-        return model.spread(result, pose, torch.zeros(1, 10), hand_model).mean().item()
+        return model.spread(p, pose, torch.zeros(1, 10), hand_model).mean().item()
 
     assert spread(sure) == pytest.approx(0, abs=1e-6)
     assert spread(unsure) > 1e-3

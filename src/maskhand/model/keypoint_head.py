@@ -85,7 +85,7 @@ class KeypointHead(nn.Module):
         across, down = heat.sum(2), heat.sum(3)  # (B, 21, W), (B, 21, H)
         x, y = across @ self.x, down @ self.y
         variance = across @ self.x.square() - x.square() + down @ self.y.square() - y.square()
-        confidence = (2**0.5 * HEAT_SIGMA / variance.clamp(min=2 * HEAT_SIGMA**2).sqrt()).detach()
+        confidence = 2**0.5 * HEAT_SIGMA / variance.clamp(min=2 * HEAT_SIGMA**2).sqrt()
         depth = (heat * depths).sum((2, 3))
         return FoundKeypoints(torch.stack([x, y, confidence, depth - depth[:, :1]], -1), log_heat, features)
 

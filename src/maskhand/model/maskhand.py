@@ -18,7 +18,7 @@ from maskhand.model.encoder import Encoder, Maps
 from maskhand.model.keypoint_head import FoundKeypoints, KeypointHead, disagreement, merged_keypoints
 from maskhand.model.refinement import PoseGraph, Refinement
 from maskhand.model.synthesizer import CodeGeometry, Synthesizer, token_keypoints
-from maskhand.model.unmasking import Unmasked, unmask
+from maskhand.model.unmasking import unmask
 from maskhand.records import Prediction
 from maskhand.tokenizer.vq_mano import VqMano
 
@@ -220,19 +220,24 @@ class MaskHandModel(nn.Module):
             keypoints=keypoints,
             tokens=result.tokens,
             token_confidence=result.confidence,
-            spread=self.spread(result, pose, context.shape, hand_model),
+            spread=self.spread(result.probabilities, pose, context.shape, hand_model),
             head_confidence=sure,
             apart=apart,
         )
 
+    @torch.no_grad()
     def spread(
-        self, result: Unmasked, pose: Float[Tensor, "B 16 3 3"], shape: Float[Tensor, "B 10"], hand_model: HandModel
+        self,
+        probabilities: Float[Tensor, "B L K"],
+        pose: Float[Tensor, "B 16 3 3"],
+        shape: Float[Tensor, "B 10"],
+        hand_model: HandModel,
     ) -> Float[Tensor, "B 21"]:
         """Root mean square distance [m] of the answer's keypoints to those of poses drawn from the tokens' distributions."""
         # The same uniform numbers for every hand, so that its answer does not depend on its neighbours in the batch.
-        length, codes = result.probabilities.shape[1:]
+        length, codes = probabilities.shape[1:]
         uniform = torch.rand(length, SPREAD_DRAWS, generator=torch.Generator().manual_seed(0)).to(pose.device)
-        below = result.probabilities.cumsum(-1)  # (B, L, K)
+        below = probabilities.cumsum(-1)  # (B, L, K)
         drawn = torch.searchsorted(below, uniform.expand(len(below), -1, -1).contiguous() * below[..., -1:])
         tokens = drawn.clamp(max=codes - 1).permute(0, 2, 1).flatten(0, 1)  # (B S, L)
         poses = self.tokenizer.decode(tokens)

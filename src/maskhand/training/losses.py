@@ -29,6 +29,9 @@ class LossWeights:
     """Cross-entropy of their maps."""
     found_depth: float = 1.0
     """L1 of their depth, in the same unit."""
+    fitted: float = 0.0
+    """L1 of keypoints after the fit to the 2D keypoints, where no token was shown; photos' against the teacher's, after
+    scaling [m]. 0 leaves the fit out of training, as until 0.10.0; it learns through the fit otherwise [ours]."""
     teacher: float = 20.0
     """L1 of keypoints of unlabelled photos against the teacher's, after scaling [m]."""
     teacher_image: float = 3.0

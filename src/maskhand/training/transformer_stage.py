@@ -25,11 +25,13 @@ from maskhand.geometry.camera import project_in_crop, scale_in_crop, translation
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.landmarks import landmark_points
 from maskhand.hand_model.layer import HandModel
+from maskhand.model.answer import refined
 from maskhand.model.config import ModelConfig
 from maskhand.model.encoder import Maps
-from maskhand.model.keypoint_head import FoundKeypoints, KeypointHead
+from maskhand.model.keypoint_head import FoundKeypoints, KeypointHead, merged_keypoints
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.model.unmasking import random_mask
+from maskhand.records import Prediction
 from maskhand.synthesis.scenes import TRAINING_SCENES
 from maskhand.tokenizer.vq_mano import VqMano
 from maskhand.training.loop import Stage, TrainConfig
@@ -138,6 +140,7 @@ class ModelObjective(nn.Module):
         else:
             image, points = {4: batch["map8"]}, batch["points"]
         looked = model.look(image)
+        theirs = points
         if looked.found is not None:
             outside = torch.rand(len(points), 1, 1, device=points.device) < self.masking.outside_keypoints
             points = torch.where(outside, points, looked.found.keypoints.detach())
@@ -159,10 +162,22 @@ class ModelObjective(nn.Module):
             terms["mask"] = masked_cross_entropy(log_probabilities, tokens, mask, labelled)
             if looked.found is not None:
                 terms |= self._found_terms(batch, looked.found, labelled)
+            first = mask.all(1)
+            if looked.found is not None and self.weights.fitted and bool(first.any()):
+                terms["fitted"] = self._fitted_term(
+                    {key: value[first] for key, value in batch.items()},
+                    merged_keypoints(looked.found.keypoints, theirs)[first],
+                    pose[first],
+                    context.shape[first].float(),
+                    context.weak_camera[first].float(),
+                    log_probabilities.detach()[first],
+                )
         loss = sum(getattr(self.weights, name) * term for name, term in terms.items())
         shown_terms = {"loss": loss, "ce": terms["mask"], "joints_mm": 1000 * terms["joints"], "image": terms["image"]}  # type: ignore[dict-item]
         if "found" in terms:
             shown_terms["found"] = terms["found"]
+        if "fitted" in terms:
+            shown_terms["fitted_mm"] = 1000 * terms["fitted"]
         if "teacher" in terms:
             shown_terms["teacher_mm"] = 1000 * terms["teacher"]
         return loss, {key: value.detach() for key, value in shown_terms.items()}  # type: ignore[return-value]
@@ -215,6 +230,37 @@ class ModelObjective(nn.Module):
             "heat": weighted_mean(-(head.wanted_heat(places) * found.log_heat).sum(-1) * inside, everyone),
             "found_depth": weighted_mean((found.keypoints[..., 3] - depth).abs(), 0.3 + 0.7 * labelled),
         }
+
+    def _fitted_term(
+        self,
+        batch: dict[str, Tensor],
+        keypoints: Tensor,
+        pose: Tensor,
+        shape: Tensor,
+        weak_camera: Tensor,
+        log_probabilities: Tensor,
+    ) -> Tensor:
+        """The loss on what the fit makes of first rounds, as at inference: poses, 2D keypoints, their depths and how far each is
+        trusted learn what comes out best after it.
+        """
+        token_confidence, tokens = log_probabilities.exp().max(-1)
+        prediction = Prediction(
+            pose=pose,
+            shape=shape,
+            weak_camera=weak_camera,
+            keypoints=keypoints,
+            tokens=tokens,
+            token_confidence=token_confidence,
+            spread=self.model.spread(log_probabilities.exp(), pose, shape, self.hand_model),
+            head_confidence=keypoints[..., 2],
+            apart=torch.zeros_like(keypoints[:, 0, 0]),
+        )
+        fitted = refined(self.hand_model, prediction)
+        labelled, truth = batch["labelled"].float(), batch["keypoints_3d"]
+        off = (self.hand_model.keypoints(fitted.pose, shape) - truth).abs()
+        marks = landmark_points(self.hand_model, fitted.pose, shape)
+        off_teacher = (scaled_to(marks - marks[:, :1], truth) - truth).abs()
+        return weighted_mean(off, labelled) + weighted_mean(off_teacher, 1 - labelled)
 
     def _disturbed(self, points: Tensor) -> Tensor:
         """Keypoints with a little noise, some lost, sometimes all."""
