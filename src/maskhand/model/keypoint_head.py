@@ -22,8 +22,10 @@ HEAT_SIGMA = 0.1
 """Spread of the maps that training asks for, crop from -1 to 1 [ours]."""
 PLACE_SIGMA = 0.03
 """How far off a sure keypoint is, in the same unit; an unsure one by this over its confidence squared. Measured [ours]."""
-OTHER_SHARE = 0.3
-"""How much of the squared distance between two opinions is the other network's fault, per axis [ours]."""
+OTHER_SHARE = 0.1
+"""How much of the squared distance between two opinions is the other network's fault, per axis, on hands where they agree [ours]."""
+LED_ASTRAY = 0.005
+"""Mean squared distance of the two over the hand at which that doubles; it grows with the square of it [ours]."""
 DEPTH_AGREEMENT = 0.3
 """Distance between the two's depths, over the whole hand, at which the other network's counts half [ours]."""
 
@@ -131,8 +133,9 @@ def merged_keypoints(own: Float[Tensor, "B 21 4"], other: Float[Tensor, "B 21 4"
     """
     ours = (PLACE_SIGMA / own[..., 2].square()).square()
     apart = (own[..., :2] - other[..., :2]).square().sum(-1)
-    apart = torch.maximum(apart, apart.mean(1, keepdim=True))
-    theirs = (OTHER_SHARE * apart).clamp(min=PLACE_SIGMA**2)
+    everywhere = apart.mean(1, keepdim=True)
+    fault = OTHER_SHARE * (1 + (everywhere / LED_ASTRAY).square())
+    theirs = (fault * torch.maximum(apart, everywhere)).clamp(min=PLACE_SIGMA**2)
     share = (ours / (ours + theirs) * (other[..., 2] > 0))[..., None]
     places = own[..., :2].lerp(other[..., :2], share)
     confidence = own[..., 2:3] / (1 - share).sqrt().sqrt()
