@@ -160,7 +160,8 @@ def test_keypoints_are_read_off_their_maps_and_a_wide_map_is_less_sure() -> None
     apart = (head.y - places[..., 1:]).square()[..., :, None] + (head.x - places[..., :1]).square()[..., None, :]
     depths = torch.rand(2, 21, 1, 1).expand(2, 21, 28, 28)
     for width in (1, 2):
-        found = head._read(torch.cat([-apart / (2 * (width * HEAT_SIGMA) ** 2), depths], 1))
+        answer = torch.cat([-apart / (2 * (width * HEAT_SIGMA) ** 2), depths], 1)
+        found = head._read(answer, torch.zeros(2, 16, 28, 28))
         torch.testing.assert_close(found.keypoints[..., :2], places, atol=0.03, rtol=0)
         torch.testing.assert_close(found.keypoints[..., 2], torch.full((2, 21), 1 / width), atol=0.06, rtol=0)
         torch.testing.assert_close(found.keypoints[..., 3], depths[..., 0, 0] - depths[:, :1, 0, 0])

@@ -78,10 +78,10 @@ class KeypointHead(nn.Module):
         for hourglass in self.hourglasses:
             z = hourglass(z)
         with torch.autocast(z.device.type, enabled=False):  # type: ignore[union-attr]
-            return self._read(z.float())  # type: ignore[union-attr]
+            return self._read(self.read(z.float()), z.float())  # type: ignore[union-attr]
 
-    def _read(self, features: Float[Tensor, "B C H W"]) -> FoundKeypoints:
-        logits, depths = self.read(features).split(21, 1)
+    def _read(self, answer: Float[Tensor, "B 42 H W"], features: Float[Tensor, "B C H W"]) -> FoundKeypoints:
+        logits, depths = answer.split(21, 1)
         log_heat = logits.flatten(2).log_softmax(-1)
         heat = log_heat.exp().view_as(logits)
         across, down = heat.sum(2), heat.sum(3)  # (B, 21, W), (B, 21, H)
