@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -219,11 +221,9 @@ def test_the_keypoint_head_is_taught_the_landmark_networks_places(hand_model, po
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_training_through_the_fit_teaches_the_pose_the_keypoints_and_their_trust(hand_model, poses, labelled) -> None:
-    settings = ModelTraining(
-        train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3),
-        data=DataConfig(synthetic="unused"),
-        loss=LossWeights(fitted=1.0),
-    )
+    settings = ModelTraining(train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), data=DataConfig(synthetic="unused"))
+    with pytest.raises(ConfigError, match="finds no 2D keypoints"):
+        replace(settings, loss=LossWeights(fitted=1.0))
     objective = ModelObjective(settings, small_model(keypoint_width=16), hand_model)
     batch = batch_of(hand_model, poses)
     weak = torch.tensor([[7.0, 0.01, -0.02]]).expand(4, 3)

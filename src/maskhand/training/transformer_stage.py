@@ -106,6 +106,12 @@ class ModelTraining:
     start: str | None = None
     """Weights of an earlier run to start from; parts that it lacks keep their initial values."""
 
+    def __post_init__(self) -> None:
+        if self.loss.fitted and not self.model.keypoint_width:
+            raise ConfigError(
+                f"loss.fitted is {self.loss.fitted}, but the model finds no 2D keypoints to fit to: set model.keypoint_width"
+            )
+
 
 class ModelObjective(nn.Module):
     """The network with its loss."""
@@ -163,7 +169,7 @@ class ModelObjective(nn.Module):
             if looked.found is not None:
                 terms |= self._found_terms(batch, looked.found, labelled)
             first = mask.all(1)
-            if looked.found is not None and self.weights.fitted and bool(first.any()):
+            if self.weights.fitted and looked.found is not None and bool(first.any()):
                 terms["fitted"] = self._fitted_term(
                     {key: value[first] for key, value in batch.items()},
                     merged_keypoints(looked.found.keypoints, theirs)[first],
