@@ -229,7 +229,7 @@ def test_training_through_the_fit_teaches_the_pose_the_keypoints_and_their_trust
     weak = torch.tensor([[7.0, 0.01, -0.02]]).expand(4, 3)
     marks = landmark_points(hand_model, batch["pose"], batch["shape"])
     if not labelled:  # the teacher's are the landmark network's places, in a size of its own
-        batch |= {"labelled": torch.zeros(4, dtype=torch.bool), "keypoints_3d": 1.3 * (marks - marks[:, :1])}
+        batch["keypoints_3d"] = 1.3 * (marks - marks[:, :1])
     depth = 7.0 * (marks - marks[:, :1])[..., 2:]
     places = project_in_crop(marks, translation_from_weak(weak))
     sure = torch.full((4, 21, 1), 0.9)
@@ -240,8 +240,11 @@ def test_training_through_the_fit_teaches_the_pose_the_keypoints_and_their_trust
     pose = off.clone().requires_grad_()
     probabilities = torch.full((4, 32, 64), 1 / 64).log()
 
-    def term(keypoints: torch.Tensor) -> torch.Tensor:
-        return objective._fitted_term(batch, keypoints, pose, batch["shape"], weak, probabilities)
+    silent = torch.zeros(4, 21, 4)  # the other network, of confidence 0
+
+    def term(found: torch.Tensor) -> torch.Tensor:
+        fitted = objective._fitted(found, silent, pose, batch["shape"], weak, probabilities)
+        return objective._off_in_space(batch["keypoints_3d"], fitted.pose, fitted.shape)[0 if labelled else 1].mean()
 
     assert term(right) < 0.5 * term(unknown) and term(right) < 0.5 * term(wrong)
     (term(right) + term(wrong)).backward()

@@ -111,6 +111,7 @@ def endless(
         indices = mixed_indices([len(t) for t in tables], shares, batch, seed, step)
         parts = [table.rows(index) for table, index in zip(tables, indices, strict=True)]
         rows = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-        cells = np.random.default_rng((seed, len(tables), step)).integers(-shift, shift + 1, (batch, 2))
-        yield moved(rows, cells) if shift else rows
+        if shift:
+            rows = moved(rows, np.random.default_rng((seed, len(tables), step)).integers(-shift, shift + 1, (batch, 2)))
+        yield rows
         step += 1

@@ -28,7 +28,7 @@ from maskhand.hand_model.layer import HandModel
 from maskhand.model.answer import refined
 from maskhand.model.config import ModelConfig
 from maskhand.model.encoder import Maps
-from maskhand.model.keypoint_head import FoundKeypoints, KeypointHead, merged_keypoints
+from maskhand.model.keypoint_head import FoundKeypoints, KeypointHead, disagreement, merged_keypoints
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.model.unmasking import random_mask
 from maskhand.records import Prediction
@@ -168,16 +168,18 @@ class ModelObjective(nn.Module):
             terms["mask"] = masked_cross_entropy(log_probabilities, tokens, mask, labelled)
             if looked.found is not None:
                 terms |= self._found_terms(batch, looked.found, labelled)
-            first = mask.all(1)
-            if self.weights.fitted and looked.found is not None and bool(first.any()):
-                terms["fitted"] = self._fitted_term(
-                    {key: value[first] for key, value in batch.items()},
-                    merged_keypoints(looked.found.keypoints, theirs)[first],
-                    pose[first],
-                    context.shape[first].float(),
-                    context.weak_camera[first].float(),
-                    log_probabilities.detach()[first],
+            blank = mask.all(1)
+            if self.weights.fitted and looked.found is not None and bool(blank.any()):
+                fitted = self._fitted(
+                    looked.found.keypoints[blank],
+                    theirs[blank],
+                    pose[blank],
+                    context.shape[blank].float(),
+                    context.weak_camera[blank].float(),
+                    log_probabilities.detach()[blank],
                 )
+                off, off_teacher = self._off_in_space(batch["keypoints_3d"][blank], fitted.pose, fitted.shape)
+                terms["fitted"] = weighted_mean(off, labelled[blank]) + weighted_mean(off_teacher, 1 - labelled[blank])
         loss = sum(getattr(self.weights, name) * term for name, term in terms.items())
         shown_terms = {"loss": loss, "ce": terms["mask"], "joints_mm": 1000 * terms["joints"], "image": terms["image"]}  # type: ignore[dict-item]
         if "found" in terms:
@@ -198,22 +200,19 @@ class ModelObjective(nn.Module):
         self, batch: dict[str, Tensor], pose: Tensor, shape: Tensor, weak_camera: Tensor, labelled: Tensor
     ) -> dict[str, Tensor]:
         """The losses on what the tokens mean: MANO parameters, 3D and 2D keypoints."""
-        keypoints = self.hand_model.keypoints(pose, shape)
-        # A photo's teacher is the landmark network, which means other places by some of its points than our hand's keypoints.
-        marks = landmark_points(self.hand_model, pose, shape)
+        off, off_teacher = self._off_in_space(batch["keypoints_3d"], pose, shape)
+        keypoints, marks = self.hand_model.keypoints(pose, shape), landmark_points(self.hand_model, pose, shape)
         seen = torch.where(labelled[:, None, None] > 0, keypoints, marks)
         flat = project_in_crop(seen, translation_from_weak(weak_camera))
         off_image = (flat - batch["keypoints_2d"]).abs()
         terms = {
             "pose": weighted_mean((pose - batch["pose"]).abs(), labelled),
             "shape": weighted_mean((shape - batch["shape"]).abs(), labelled),
-            "joints": weighted_mean((keypoints - batch["keypoints_3d"]).abs(), labelled),
+            "joints": weighted_mean(off, labelled),
             "image": weighted_mean(off_image, labelled),
         }
         if bool((labelled == 0).any()):
             photo = 1 - labelled
-            marks = marks - marks[:, :1]
-            off_teacher = (scaled_to(marks, batch["keypoints_3d"]) - batch["keypoints_3d"]).abs()
             terms["teacher"] = weighted_mean(off_teacher, photo)
             terms["teacher_image"] = weighted_mean(off_image, photo)
             terms["prior"] = weighted_mean(shape.square(), photo)
@@ -237,36 +236,35 @@ class ModelObjective(nn.Module):
             "found_depth": weighted_mean((found.keypoints[..., 3] - depth).abs(), 0.3 + 0.7 * labelled),
         }
 
-    def _fitted_term(
-        self,
-        batch: dict[str, Tensor],
-        keypoints: Tensor,
-        pose: Tensor,
-        shape: Tensor,
-        weak_camera: Tensor,
-        log_probabilities: Tensor,
-    ) -> Tensor:
-        """The loss on what the fit makes of first rounds, as at inference: poses, 2D keypoints, their depths and how far each is
-        trusted learn what comes out best after it.
+    def _off_in_space(self, wanted: Tensor, pose: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
+        """How far keypoints (B, 21, 3) [m] lie off the truth, and off a teacher's, in the teacher's size.
+
+        A photo's teacher is the landmark network, which means other places by some of its points than our hand's keypoints.
         """
-        token_confidence, tokens = log_probabilities.exp().max(-1)
+        marks = landmark_points(self.hand_model, pose, shape)
+        off_teacher = (scaled_to(marks - marks[:, :1], wanted) - wanted).abs()
+        return (self.hand_model.keypoints(pose, shape) - wanted).abs(), off_teacher
+
+    def _fitted(
+        self, found: Tensor, theirs: Tensor, pose: Tensor, shape: Tensor, weak_camera: Tensor, log_probabilities: Tensor
+    ) -> Prediction:
+        """First rounds after the fit, as at inference: poses, 2D keypoints, their depths and how far each is trusted can learn
+        what comes out best after it.
+        """
+        probabilities = log_probabilities.exp()
+        token_confidence, tokens = probabilities.max(-1)
         prediction = Prediction(
             pose=pose,
             shape=shape,
             weak_camera=weak_camera,
-            keypoints=keypoints,
+            keypoints=merged_keypoints(found, theirs),
             tokens=tokens,
             token_confidence=token_confidence,
-            spread=self.model.spread(log_probabilities.exp(), pose, shape, self.hand_model),
-            head_confidence=keypoints[..., 2],
-            apart=torch.zeros_like(keypoints[:, 0, 0]),
+            spread=self.model.spread(probabilities, pose, shape, self.hand_model),
+            head_confidence=found[..., 2],
+            apart=disagreement(found, theirs),
         )
-        fitted = refined(self.hand_model, prediction)
-        labelled, truth = batch["labelled"].float(), batch["keypoints_3d"]
-        off = (self.hand_model.keypoints(fitted.pose, shape) - truth).abs()
-        marks = landmark_points(self.hand_model, fitted.pose, shape)
-        off_teacher = (scaled_to(marks - marks[:, :1], truth) - truth).abs()
-        return weighted_mean(off, labelled) + weighted_mean(off_teacher, 1 - labelled)
+        return refined(self.hand_model, prediction)
 
     def _disturbed(self, points: Tensor) -> Tensor:
         """Keypoints with a little noise, some lost, sometimes all."""
