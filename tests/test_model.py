@@ -219,6 +219,25 @@ def test_the_keypoint_head_is_taught_the_landmark_networks_places(hand_model, po
     assert right["found_depth"] < 0.1 * depth.abs().mean()
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.5])
+def test_a_photos_depth_counts_as_much_as_is_set(share, hand_model, poses) -> None:
+    settings = ModelTraining(
+        train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3),
+        data=DataConfig(synthetic="unused"),
+        loss=LossWeights(photo_depth=share),
+    )
+    objective = ModelObjective(settings, small_model(keypoint_width=16), hand_model)
+    labelled, batch = torch.tensor([1.0, 1.0, 1.0, 0.0]), batch_of(hand_model, poses)
+    places, heat = batch["keypoints_2d"], objective.model.keypoint_head.wanted_heat(batch["keypoints_2d"]).log()
+
+    def term(depth: torch.Tensor) -> torch.Tensor:
+        points = torch.cat([places, torch.ones(4, 21, 1), depth[:, None, None].expand(4, 21, 1)], -1)
+        return objective._found_terms(batch, FoundKeypoints(points, heat, torch.empty(4, 1, 1, 1)), labelled)["found_depth"]
+
+    far = term(torch.full((4,), 100.0))  # beyond all true depths
+    torch.testing.assert_close(term(torch.tensor([100.0, 100.0, 100.0, 100.1])) - far, torch.tensor(0.1 * share / (3 + share)))
+
+
 @pytest.mark.parametrize("labelled", [True, False])
 def test_training_through_the_fit_teaches_the_pose_the_keypoints_and_their_trust(hand_model, poses, labelled) -> None:
     settings = ModelTraining(train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), data=DataConfig(synthetic="unused"))

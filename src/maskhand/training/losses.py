@@ -29,6 +29,8 @@ class LossWeights:
     """Cross-entropy of their maps."""
     found_depth: float = 1.0
     """L1 of their depth, in the same unit."""
+    photo_depth: float = 0.3
+    """How much an unlabelled photo, whose depth is the teacher's, counts in that [ours]."""
     fitted: float = 0.0
     """L1 of keypoints after the fit to the 2D keypoints, where no token was shown; photos' against the teacher's, after
     scaling [m]. 0 leaves the fit out of training, as until 0.10.0; it learns through the fit otherwise [ours]."""

@@ -233,7 +233,9 @@ class ModelObjective(nn.Module):
         return {
             "found": weighted_mean((found.keypoints[..., :2] - places).abs(), everyone),
             "heat": weighted_mean(-(head.wanted_heat(places) * found.log_heat).sum(-1) * inside, everyone),
-            "found_depth": weighted_mean((found.keypoints[..., 3] - depth).abs(), 0.3 + 0.7 * labelled),
+            "found_depth": weighted_mean(
+                (found.keypoints[..., 3] - depth).abs(), labelled + self.weights.photo_depth * (1 - labelled)
+            ),
         }
 
     def _off_in_space(self, wanted: Tensor, pose: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
