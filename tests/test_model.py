@@ -234,8 +234,9 @@ def test_a_photos_depth_counts_as_much_as_is_set(share, hand_model, poses) -> No
         points = torch.cat([places, torch.ones(4, 21, 1), depth[:, None, None].expand(4, 21, 1)], -1)
         return objective._found_terms(batch, FoundKeypoints(points, heat, torch.empty(4, 1, 1, 1)), labelled)["found_depth"]
 
-    far = term(torch.full((4,), 100.0))  # beyond all true depths
-    torch.testing.assert_close(term(torch.tensor([100.0, 100.0, 100.0, 100.1])) - far, torch.tensor(0.1 * share / (3 + share)))
+    far = term(torch.full((4,), 10.0))  # beyond all true depths
+    farther = term(torch.tensor([10.0, 10.0, 10.0, 11.0]))
+    torch.testing.assert_close(farther - far, torch.tensor(share / (3 + share)), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("labelled", [True, False])
