@@ -1,4 +1,4 @@
-"""`maskhand evaluate ...`: every figure in the model card, by a command."""
+"""`maskhand evaluate ...`: the measures of the model card, by a command each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from maskhand.cli import benchmark
 from maskhand.config import DEFAULT_STEPS, DRAWING_STEPS
 
 app = typer.Typer(
-    help="Measure the tokenizer and the model. Every figure of docs/model-card.md comes from here.", no_args_is_help=True
+    help="Measure the tokenizer and the model. The tables of docs/model-card.md come from here.", no_args_is_help=True
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
