@@ -4,6 +4,7 @@ import copy
 import json
 from dataclasses import replace
 from importlib.resources import files
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from maskhand.given import checked_keypoints
 from maskhand.images import read_photo
 from maskhand.model.answer import apart_from_others
 from maskhand.predictor import APART, RELAID
+from maskhand.records import Hand
 from maskhand.rendering.overlay import draw_result
 
 
@@ -433,3 +435,19 @@ def test_poses_that_others_lie_near_come_first() -> None:
     assert apart.argmax() == 3
     torch.testing.assert_close(apart_from_others(turned.repeat(40, 1, 1))[:4], apart, rtol=0.02, atol=1e-4)
     assert apart_from_others(one[None]) < 1e-5
+
+
+def test_a_doubted_hand_stays_beside_another_one_that_its_crops_show(predictor, demo_image, hands) -> None:
+    photo = read_photo(demo_image)
+    right, left = sorted(hands, key=lambda hand: hand.box[0])
+    doubted = replace(right, details={**right.details, "apart": 1.0}, score=0.95)
+
+    def again(shown: Hand, confidence: float) -> list[float]:
+        finder = SimpleNamespace(look_around=lambda image, box: [shown.details["detected"]])
+        seen = predictor._looked_again(finder, photo, replace(doubted, confidence=confidence), None, 1)
+        return sorted(round(float(hand.box[0])) for hand in seen)
+
+    here, there = (round(float(hand.box[0])) for hand in (right, left))
+    assert again(left, confidence=0.9) == [here, there]
+    assert again(left, confidence=0.1) == [there]
+    assert again(right, confidence=0.1) == [here]

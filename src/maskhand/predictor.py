@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from maskhand.config import DEFAULT_STEPS, DRAWING_STEPS
-from maskhand.detection.finder import SURE_PRESENCE, UNSURE_SIDE, HandFinder, HandProvider, same_hand
+from maskhand.detection.finder import HALF_INSIDE, SURE_PRESENCE, UNSURE_SIDE, HandFinder, HandProvider, same_hand, share_inside
 from maskhand.detection.landmark_network import INPUT_PX, shared_landmark_network
 from maskhand.detection.palm_detector import PalmDetector
 from maskhand.detection.palm_network import shared_palm_network
@@ -264,15 +264,24 @@ class Predictor:
     def _looked_again(self, finder: HandFinder, photo: Photo, hand: Hand, side: Side | None, steps: int) -> list[Hand]:
         """The hand, where both networks see the same keypoints; else as the crop shows it in which they agree best. If they never
         do, the surest look; nothing if neither the detector nor the answer was sure.
+
+        Where only another hand beside it is seen alike, that one, and the doubted one too if both detector and answer were sure.
         """
         if not hand.details["apart"] > APART:
             return [hand]
         found = finder.look_around(photo.pixels, box_around(hand.details["keypoints_seen"][:, :2]))
-        looks = [hand, *self._reconstruct(photo, found, [side] * len(found), steps)]
+        looks = self._reconstruct(photo, found, [side] * len(found), steps)
+
+        def is_it(look: Hand) -> bool:
+            return share_inside(look.box, hand.box) > HALF_INSIDE
+
         agreeing = [look for look in looks if look.details["apart"] <= APART]
-        if agreeing:
-            return [min(agreeing, key=lambda look: look.details["apart"])]
-        return [max(looks, key=_sureness)] if hand.score > SURE_PRESENCE or hand.confidence > SURE_CONFIDENCE else []
+        best = sorted(agreeing, key=lambda look: (not is_it(look), look.details["apart"]))[:1]
+        if best and is_it(best[0]):
+            return best
+        sure = hand.score > SURE_PRESENCE, hand.confidence > SURE_CONFIDENCE
+        kept = [max([hand, *filter(is_it, looks)], key=_sureness)] if (all(sure) if best else any(sure)) else []
+        return best + kept
 
     def _last_look(self, finder: HandFinder, photo: Photo, side: Side | None, steps: int) -> list[Hand]:
         """Hands of a photo in which none was found, turned and in a wide frame: if both networks agree and the answer is sure."""

@@ -24,7 +24,7 @@ UNSURE_SIDE = 0.15
 """Probability of either side from which on the mirrored picture is asked too [ours]."""
 WIDER = (1.0, 1.5, 2.2, 3.3, 5.0)
 """Sizes of the crops about a doubted hand, in its own: from the hand itself to one of which a fingertip was found [ours]."""
-INSIDE, TINY_INSIDE, TINY = 0.7, 0.5, 1 / 9
+INSIDE, HALF_INSIDE, TINY = 0.7, 0.5, 1 / 9
 """Share of a box inside that of another hand of the same side, from which on it is part of it: a fingertip taken for a hand;
 the same whatever its side if one of them is unsure, or the box has less than `TINY` of the other's area."""
 
@@ -47,15 +47,21 @@ def _whole(image: np.ndarray) -> Crop:
     return crop_of_box(np.array([0, 0, width, height]), mirrored=False, factor=1.0)
 
 
+def share_inside(one: np.ndarray, other: np.ndarray) -> float:
+    """Share of the smaller of two boxes (x1, y1, x2, y2) that lies inside the other."""
+    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
+    smaller = min(float((box[2:] - box[:2]).prod()) for box in (one, other))
+    return float((high - low).clip(0).prod()) / max(smaller, 1e-6)
+
+
 def same_hand(one: DetectedHand, other: DetectedHand) -> bool:
     """Whether two finds are the same hand seen twice."""
     distance = np.linalg.norm(one.keypoints[:, :2] - other.keypoints[:, :2], axis=1).mean()
     size = max(float(np.ptp(hand.keypoints[:, :2], axis=0).max()) for hand in (one, other))
-    low, high = np.maximum(one.box[:2], other.box[:2]), np.minimum(one.box[2:], other.box[2:])
     smaller, larger = sorted(float((hand.box[2:] - hand.box[:2]).prod()) for hand in (one, other))
-    inside = float((high - low).clip(0).prod()) / max(smaller, 1e-6)
+    inside = share_inside(one.box, other.box)
     alike = one.side == other.side or min(one.score, other.score) < SURE_PRESENCE
-    if (alike and inside > INSIDE) or (smaller < TINY * larger and inside > TINY_INSIDE):
+    if (alike and inside > INSIDE) or (smaller < TINY * larger and inside > HALF_INSIDE):
         return True
     return bool(iou(one.box, other.box[None])[0] > DUPLICATE_IOU or distance < DUPLICATE_DISTANCE * size)
 

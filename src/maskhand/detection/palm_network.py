@@ -14,7 +14,6 @@ from maskhand.checkpoint import load_into, read_weights
 from maskhand.detection.landmark_network import SameConv
 
 INPUT_PX = 192
-ANCHOR_COUNT = 2016
 VALUES = 18
 """Per anchor: box centre x, y, width, height, then seven points x, y [px of the 192 input, from the anchor]."""
 
