@@ -6,9 +6,16 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import pytest
+import torch
 
 from maskhand.data.matting import matte, put_before
-from maskhand.data.photos import development_photos, photo_samples
+from maskhand.data.photos import SourcePhoto, development_photos, missing_sources, photo_samples, video_frames
+from maskhand.detection.finder import HandFinder
+from maskhand.errors import InputError
+from maskhand.geometry.camera import turn_to_ray
+from maskhand.geometry.crop import crop_around
+from maskhand.images import read_photo
 
 
 def plain_photo() -> tuple[np.ndarray, np.ndarray]:
@@ -52,3 +59,33 @@ def test_hands_of_plain_photos_get_other_backgrounds_in_all_crops_but_the_first(
     knuckles = ((truth["keypoints_2d"][[5, 9, 13]] + 1) / 2 * len(kept)).astype(int)
     assert unchanged[knuckles[:, 1], knuckles[:, 0]].all(), "the hand is the same"
     assert unchanged.mean() < 0.6, "what is behind it is not"
+
+
+def test_a_teacher_in_the_photos_frame_is_seen_as_the_crop_sees_it(demo_image, monkeypatch) -> None:
+    found = min(HandFinder().find(demo_image), key=lambda hand: hand.box[0])
+    wide = np.pad(demo_image, ((0, 0), (2 * demo_image.shape[1], 0), (0, 0)), mode="edge")
+    hand = replace(found, keypoints=found.keypoints + np.float32([2 * demo_image.shape[1], 0, 0]))
+    monkeypatch.setattr(HandFinder, "find", lambda self, image: [hand])
+    rng = np.random.default_rng(0)
+
+    def facing(image: np.ndarray, hand) -> np.ndarray:
+        """A flat hand that faces the camera from where the crop is."""
+        height, width = image.shape[:2]
+        focal = torch.tensor([read_photo(image).focal_px])
+        turn = turn_to_ray(
+            torch.tensor(crop_around(hand.keypoints, mirrored=False).centre), focal, torch.tensor([width, height]) / 2
+        )
+        return np.c_[rng.uniform(-0.1, 0.1, (21, 2)), np.zeros(21)] @ turn.numpy().T
+
+    ((_, truth),) = photo_samples(iter([SourcePhoto("x", wide, held_out=False)]), crops=1, seed=1, own=facing)
+    points = truth["keypoints_3d"]
+    assert np.ptp(points[:, 2]) < 0.1 * np.ptp(points[:, :2]), "not tilted by where in the photo it lies"
+
+
+def test_a_missing_source_is_named_and_an_unreadable_video_refused(tmp_path) -> None:
+    assert len(missing_sources(tmp_path)) == 4
+    (tmp_path / "sign_digits").mkdir()
+    assert len(missing_sources(tmp_path)) == 3 and list(development_photos(tmp_path)) == []
+    (tmp_path / "cut.mp4").write_bytes(b"no video")
+    with pytest.raises(InputError, match=r"cut\.mp4 cannot be read as a video"):
+        next(video_frames(tmp_path / "cut.mp4"))

@@ -12,14 +12,16 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
 from maskhand.data.feature_cache import photo_truth
 from maskhand.data.matting import matte, put_before
 from maskhand.detection.finder import HandFinder
 from maskhand.detection.landmark_network import INPUT_PX
 from maskhand.errors import InputError
-from maskhand.geometry.crop import crop_around, shaken
-from maskhand.images import PHOTO_SUFFIXES
+from maskhand.geometry.camera import turn_to_ray
+from maskhand.geometry.crop import Crop, crop_around, shaken
+from maskhand.images import PHOTO_SUFFIXES, read_photo
 from maskhand.records import DetectedHand
 from maskhand.synthesis.backgrounds import background
 
@@ -36,8 +38,16 @@ class SourcePhoto:
     """Whether the background is one plain wall, so that the hand can be cut out."""
 
 
+VIDEOS = ("tfjs_hand_pose/asl_hand.25fps.mp4", "dex_retargeting/human_hand_video.mp4")
+
+
+def missing_sources(root: str | Path) -> list[str]:
+    """The sources of `development_photos` that `root` lacks."""
+    return [name for name in ("sign_digits", "real_crops", *VIDEOS) if not (Path(root) / name).exists()]
+
+
 def development_photos(root: str | Path, *, video_step: int = 2, only: str | None = None) -> Iterator[SourcePhoto]:
-    """Every photo of the sources marked for training, the held-out ones flagged; of one source, if `only` names it.
+    """Every photo of the sources marked for training that are there, the held-out ones flagged; of one, if `only` names it.
 
     Held out: a fifth of the blocks of ten file numbers of sign_digits (the nearest thing to persons there), every fifth file
     of each folder of real_crops.
@@ -53,7 +63,7 @@ def development_photos(root: str | Path, *, video_step: int = 2, only: str | Non
             for k, path in enumerate(files):
                 yield SourcePhoto(str(path.relative_to(root)), read_rgb(path), held_out=k % 5 == 4)
     if only is None:
-        for video in ("tfjs_hand_pose/asl_hand.25fps.mp4", "dex_retargeting/human_hand_video.mp4"):
+        for video in (video for video in VIDEOS if (root / video).exists()):
             for k, frame in enumerate(video_frames(root / video)):
                 if k % video_step == 0:
                     yield SourcePhoto(f"{video}#{k}", frame, held_out=False)
@@ -67,17 +77,23 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def video_frames(path: str | Path) -> Iterator[np.ndarray]:
-    """(H, W, 3) uint8 RGB frames of a video; none if it cannot be opened."""
+    """(H, W, 3) uint8 RGB frames of a video.
+
+    Raises:
+        InputError: it has none that can be read.
+
+    """
     capture = cv2.VideoCapture(str(path))
-    while True:
-        ok, frame = capture.read()
-        if not ok:
-            return
+    ok, frame = capture.read()
+    if not ok:
+        raise InputError(f"{path} cannot be read as a video; fetch it again or remove it")
+    while ok:
         yield np.ascontiguousarray(frame[:, :, ::-1])
+        ok, frame = capture.read()
 
 
 OwnJoints = Callable[[np.ndarray, DetectedHand], np.ndarray]
-"""A model's landmarks (21, 3) [m] of a hand found in a photo: the network's points on its mesh."""
+"""A model's landmarks (21, 3) [m, the photo's camera frame] of a hand found in a photo: the network's points on its mesh."""
 
 
 def teach(
@@ -91,9 +107,9 @@ def teach(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The landmark network's mean answer over shaken crops: (21, 2) [px] and (21, 3) [m] in the photo's axes.
 
-    In 3D: its keypoints with their depth, which are nearer to the truth on real photos than its metric output
-    (docs/model-card.md), brought to that output's size. With a model at hand (`own`), that one's answer, which has these
-    keypoints in it already if it is refined.
+    In 3D: its keypoints with their depth, as the crop sees them, which are nearer to the truth on real photos than its metric
+    output (docs/model-card.md), brought to that output's size. With a model at hand (`own`), that one's answer in the photo's
+    camera frame, which has these keypoints in it already if it is refined.
     """
     crops = [shaken(crop_around(hand.keypoints, mirrored=hand.side == "left"), rng) for _ in range(looks)]
     answers = finder.read(image, crops)
@@ -125,8 +141,16 @@ def photo_samples(
             image = recoloured(crop.extract(photo.image, INPUT_PX), rng)
             if hand is not None and hand.any() and number > 0:
                 image = put_before(image, crop.extract(hand, INPUT_PX), background(INPUT_PX, rng))
-            in_crop = world @ crop.camera_rotation()
+            ahead = np.eye(3) if own is None else _straight_ahead(photo.image, crop)
+            in_crop = world @ ahead @ crop.camera_rotation()
             yield image, photo_truth(crop.to_crop(flat), in_crop * ([-1, 1, 1] if crop.mirrored else 1))
+
+
+def _straight_ahead(image: np.ndarray, crop: Crop) -> np.ndarray:
+    """(3, 3) from the photo's camera frame to that of a camera that looks straight at the crop, for rows of points."""
+    height, width = image.shape[:2]
+    focal = torch.tensor([read_photo(image).focal_px], dtype=torch.float64)
+    return turn_to_ray(torch.tensor(crop.centre), focal, torch.tensor([width / 2, height / 2], dtype=torch.float64)).numpy()
 
 
 def recoloured(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
