@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +12,16 @@ import torch
 from maskhand.checkpoint import read_state, read_weights, save_state, save_weights
 from maskhand.data.cached import CachedSamples, endless, mixed_indices, moved
 from maskhand.data.feature_cache import TrunkReader, cache_synthetic, complete_shards, missing_shards, photo_truth, write_shard
+from maskhand.data.live import live_batches
 from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.errors import AssetError, ConfigError, InputError
 from maskhand.evaluation.synthetic import TEST_SEED
+from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.model.config import EncoderConfig, ModelConfig
 from maskhand.model.encoder import CACHED_BLOCK
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.precision import HALF_IS_SLOW
+from maskhand.synthesis.pose_prior import PosePrior
 from maskhand.synthesis.scenes import SceneConfig
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 from maskhand.training.loop import TrainConfig, fit, rate_at
@@ -186,11 +190,18 @@ def test_live_images_and_photos_train_a_whole_backbone_and_resume(tmp_path, hand
 
 @pytest.mark.parametrize(
     ("data", "learns", "message"),
-    [({"synthetic": "live", "photos": "synthetic"}, "all", "keep no crops"), ({"synthetic": "x"}, "all", "needs images")],
+    [
+        ({"synthetic": "live", "photos": "synthetic"}, "all", "keep no crops"),
+        ({"synthetic": "x"}, "all", "needs images"),
+        ({"synthetic": "synthetic"}, "upright", "needs data.synthetic=live"),
+        ({"synthetic": "live", "evaluation": "validation"}, "upright", "needs data.evaluation=none"),
+    ],
 )
-def test_data_that_does_not_go_with_the_backbone_is_refused(hand_model, shards, monkeypatch, data, learns, message) -> None:
+def test_data_that_does_not_go_with_the_model_is_refused(hand_model, shards, monkeypatch, data, learns, message) -> None:
     monkeypatch.chdir(shards)
-    model = ModelConfig(width=16, heads=2, encoder=EncoderConfig(learns=learns))
+    model = ModelConfig(width=16, heads=2, encoder=EncoderConfig(learns="all"))
+    if learns == "upright":
+        model = ModelConfig(width=16, heads=2, upright_crop=False)
     settings = ModelTraining(train=train_config(), data=DataConfig(**data), model=model)
     with pytest.raises((ConfigError, InputError), match=message):
         ModelStage(settings, VqMano(TOKENIZER).eval(), hand_model)
@@ -245,6 +256,38 @@ def test_batches_are_moved_by_at_most_what_was_asked_and_the_same_each_time(shar
     by = (one["keypoints_2d"] - still["keypoints_2d"]) / (2 / 28)
     assert set(by.round().unique().tolist()) == {-1, 0, 1} and (by - by.round()).abs().max() < 1e-3
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_batches_are_taken_in_strides_and_a_share_of_nothing_takes_nothing(shards, hand_model) -> None:
+    tables = [CachedSamples(complete_shards(shards / name)) for name in ("synthetic", "photos")]
+    live = {"seed": 3, "batch": 4, "workers": 0}
+
+    def streams(start: int, stride: int) -> list:
+        return [
+            endless(tables, [1.0, 0.0], 8, 3, start, stride=stride),
+            live_batches(free_hand_data(), SceneConfig(), start=start, stride=stride, **live),
+            ({"pose": pose} for pose in PosePrior(hand_model).batches(4, seed=3, start=start, stride=stride)),
+        ]
+
+    for all_of_them, every_other in zip(streams(1, 1), streams(1, 2), strict=True):
+        one, _, three = itertools.islice(all_of_them, 3)
+        for batch, wanted in zip((one, three), every_other, strict=False):
+            assert torch.equal(batch["pose"], wanted["pose"])
+    assert bool(next(streams(0, 1)[0])["labelled"].all())
+
+
+def test_only_what_is_large_stays_open(shards) -> None:
+    assert all(set(shard) == {"map8", "jpeg", "jpeg_end"} for shard in CachedSamples(complete_shards(shards / "photos")).shards)
+
+
+def test_folders_that_are_no_shards_are_not_written_over(tmp_path) -> None:
+    for name, meta in (("theirs", '{"title": "my photos"}'), ("beside", '{"source": "photos", "rows": 3}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "meta.json").write_text(meta)
+        (tmp_path / name / "notes.txt").write_text("mine")
+        with pytest.raises(InputError, match="is no feature shard"):
+            write_shard(tmp_path / name, iter(()), TrunkReader(), {"source": "photos"})
+        assert (tmp_path / name / "notes.txt").read_text() == "mine"
 
 
 def test_kept_crops_come_back_as_they_were(shards) -> None:
@@ -356,3 +399,16 @@ def test_weights_of_another_tokenizer_are_no_start(tmp_path, hand_model) -> None
     ModelStage(config, first, hand_model)
     with pytest.raises(ConfigError, match="another tokenizer"):
         ModelStage(config, second, hand_model)
+    whole = MaskHandModel(ModelConfig(width=16, heads=2, encoder=EncoderConfig(learns="all")), first)
+    save_weights(tmp_path / "start.safetensors", *shipped_weights(whole))
+    with pytest.raises(ConfigError, match="trunk that learned"):
+        ModelStage(config, first, hand_model)
+
+
+def test_the_networks_keypoints_are_as_fine_in_half_precision(hand_model) -> None:
+    config = ModelTraining(train=train_config(), data=DataConfig(synthetic="live"), model=ModelConfig(width=16, heads=2))
+    objective = ModelStage(config, VqMano(TOKENIZER), hand_model).module
+    image = torch.rand(1, 3, 224, 224)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = objective._network_keypoints(image)
+    assert torch.equal(half, objective._network_keypoints(image))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,11 +21,15 @@ class CachedSamples:
     """Rows of many shards as one long table; feature maps stay on disk until asked for."""
 
     def __init__(self, shards: Sequence[Path], *, in_memory: bool = False) -> None:
-        self.shards = [open_shard(path) for path in shards]
-        self.starts = np.cumsum([0] + [len(s["labelled"]) for s in self.shards])
-        if in_memory:
-            self.shards = [{k: np.array(v) for k, v in s.items()} for s in self.shards]
-        self.small = {key: np.concatenate([np.asarray(s[key]) for s in self.shards]) for key in (*TRUTH, "points", "world")}
+        small: dict[str, list[np.ndarray]] = {key: [] for key in (*TRUTH, "points", "world")}
+        self.shards = []
+        for path in shards:
+            arrays = open_shard(path)
+            for key, parts in small.items():  # read and closed: systems give as few as 256 open files
+                parts.append(np.array(arrays.pop(key)))
+            self.shards.append({key: np.array(values) for key, values in arrays.items()} if in_memory else arrays)
+        self.starts = np.cumsum([0] + [len(rows) for rows in small["labelled"]])
+        self.small = {key: np.concatenate(parts) for key, parts in small.items()}
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -103,15 +108,23 @@ def moved(rows: dict[str, Tensor], cells: Int[np.ndarray, "n 2"]) -> dict[str, T
 
 
 def endless(
-    tables: Sequence[CachedSamples], shares: Sequence[float], batch: int, seed: int, start: int, *, shift: int = 0
+    tables: Sequence[CachedSamples],
+    shares: Sequence[float],
+    batch: int,
+    seed: int,
+    start: int,
+    *,
+    stride: int = 1,
+    shift: int = 0,
 ) -> Iterator[dict[str, Tensor]]:
-    """Batches with fixed shares of each table. shift: how many cells of the map crops are moved at most (`moved`)."""
-    step = start
-    while True:
+    """Batches `start`, `start` + `stride` and so on, with fixed shares of each table.
+
+    shift: how many cells of the map crops are moved at most (`moved`).
+    """
+    for step in itertools.count(start, stride):
         indices = mixed_indices([len(t) for t in tables], shares, batch, seed, step)
-        parts = [table.rows(index) for table, index in zip(tables, indices, strict=True)]
+        parts = [table.rows(index) for table, index in zip(tables, indices, strict=True) if len(index)]
         rows = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
         if shift:
             rows = moved(rows, np.random.default_rng((seed, len(tables), step)).integers(-shift, shift + 1, (batch, 2)))
         yield rows
-        step += 1

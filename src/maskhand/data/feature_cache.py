@@ -77,7 +77,7 @@ def write_shard(
 ) -> int:
     """Write one shard from (crop, truth) pairs; nothing is left behind if it fails. Returns the number of rows."""
     folder = Path(folder)
-    if folder.is_file() or (folder.exists() and not (folder / "meta.json").exists() and any(folder.iterdir())):
+    if folder.is_file() or (folder.exists() and any(folder.iterdir()) and not _is_shard(folder)):
         raise InputError(f"{folder} exists and is no feature shard; name a folder of its own for the shard")
     partial = folder.with_name(folder.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
@@ -118,6 +118,16 @@ def write_shard(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return len(truths)
+
+
+def _is_shard(folder: Path) -> bool:
+    """Whether a folder is a feature shard and nothing else, so that a new one may take its place."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+    except (OSError, ValueError):
+        return False
+    own = all(path.is_file() and (path.suffix == ".npy" or path.name == "meta.json") for path in folder.iterdir())
+    return own and isinstance(meta, dict) and {"source", "rows"} <= meta.keys()
 
 
 def complete_shards(root: str | Path) -> list[Path]:

@@ -7,6 +7,7 @@ this project's own measurement; published joint ranges agree with it.)
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,12 +20,12 @@ from maskhand.hand_model.axes import JointAxes
 from maskhand.hand_model.contact import penetrates
 from maskhand.hand_model.layer import HandModel
 
-FINGERS = ("index", "middle", "little", "ring")  # the model's order; the thumb comes last
+# The fingers in the model's order: index, middle, little, ring; the thumb comes last.
 DIP_PER_PIP, DIP_AT_0 = np.array([0.46, 0.62, 0.62, 0.68]), np.array([-4.0, -4.0, 0.0, -1.0])
 
-# Degrees of freedom, in columns: 4 fingers x (MCP flexion, MCP abduction, PIP, DIP), then the thumb's five.
+# Degrees of freedom, in columns: 4 fingers x (MCP flexion, MCP abduction, PIP, DIP), then the thumb's five (16 to 20): sweep,
+# palmar, twist, MCP, IP.
 MCP, ABDUCTION, PIP, DIP = (np.arange(4) * 4 + k for k in range(4))
-SWEEP, PALMAR, TWIST, THUMB_MCP, THUMB_IP = range(16, 21)
 
 # What 95 % of the draws lie in [deg]; ring and little finger bend farther at the root, as the palm cups with them.
 MCP_RANGE = np.array([(-17.0, 94.0), (-17.0, 96.0), (-19.0, 113.0), (-17.0, 100.0)])
@@ -157,13 +158,11 @@ class PosePrior:
             missing -= len(pose)
         return torch.cat(kept)
 
-    def batches(self, size: int, seed: int, *, start: int = 0) -> Iterator[Float[Tensor, "size 16 3 3"]]:
-        """Endless batches with random global turns (Appendix B.1); batch k depends on (seed, k) alone."""
-        step = start
-        while True:
+    def batches(self, size: int, seed: int, *, start: int = 0, stride: int = 1) -> Iterator[Float[Tensor, "size 16 3 3"]]:
+        """Every `stride`-th of endless batches with random global turns (Appendix B.1); batch k depends on (seed, k) alone."""
+        for step in itertools.count(start, stride):
             rng = np.random.default_rng((seed, step))
             generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
             pose = self.sample(size, rng)
             pose[:, 0] = random_rotations(size, generator)
             yield pose
-            step += 1

@@ -5,7 +5,6 @@ Everything random is derived from (seed, step), so a run that is stopped and res
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import time
@@ -53,6 +52,8 @@ class TrainConfig:
         for name in ("steps", "batch_size", "evaluate_every", "save_every", "devices"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.seed < 0:
+            raise ConfigError(f"train.seed is {self.seed}; it must be at least 0")
         if self.learning_rate <= 0:
             raise ConfigError(f"train.learning_rate is {self.learning_rate}; it must be positive")
 
@@ -66,8 +67,8 @@ class Stage(ABC):
     """What the names of its parts begin with that come from outside and do not learn."""
 
     @abstractmethod
-    def batches(self, start: int) -> Iterator[Any]:
-        """Batches from step `start` on; batch k depends on the seed and k alone."""
+    def batches(self, start: int, stride: int) -> Iterator[Any]:
+        """Batches `start`, `start` + `stride` and so on; batch k depends on the seed and k alone."""
 
     @abstractmethod
     def evaluate(self, module: nn.Module) -> dict[str, float]:
@@ -171,7 +172,7 @@ class _Run:
     def batches(self) -> Iterator[Any]:
         """Several devices take turns at the batches: of each W, one for every device."""
         world = self.fabric.world_size
-        return itertools.islice(self.stage.batches(self.step * world + self.fabric.global_rank), 0, None, world)
+        return self.stage.batches(self.step * world + self.fabric.global_rank, world)
 
     def learn(self, batch: Any) -> dict[str, Tensor]:
         """One step of the optimiser; the terms of the loss."""

@@ -194,7 +194,8 @@ class ModelObjective(nn.Module):
     def _network_keypoints(self, image: Tensor) -> Tensor:
         """The landmark network's keypoints of crops, errors and all: what the model will get at inference."""
         network = shared_landmark_network().to(image.device)
-        return network(interpolate(image, size=(INPUT_PX, INPUT_PX), mode="bilinear", antialias=True).float()).keypoints
+        with torch.autocast(image.device.type, enabled=False):  # bfloat16 counts in whole pixels from 128 on
+            return network(interpolate(image, size=(INPUT_PX, INPUT_PX), mode="bilinear", antialias=True).float()).keypoints
 
     def _terms(
         self, batch: dict[str, Tensor], pose: Tensor, shape: Tensor, weak_camera: Tensor, labelled: Tensor
@@ -290,6 +291,7 @@ class ModelStage(Stage):
     def __init__(self, config: ModelTraining, tokenizer: VqMano, hand_model: HandModel) -> None:
         self.config, self.hand_model = config, hand_model
         model = MaskHandModel(config.model, tokenizer, hand_model.shape_count)
+        encoder = config.model.encoder
         if config.start:
             tensors, _ = read_weights(config.start)
             codes = tensors.get("tokenizer.codebook.codes")
@@ -298,16 +300,26 @@ class ModelStage(Stage):
                     f"{config.start} was trained with another tokenizer than '{config.tokenizer}'; "
                     f"set tokenizer={config.start} to go on with its own, or start from other weights"
                 )
+            if any(key.startswith(model.borrowed) for key in tensors):
+                raise ConfigError(
+                    f"{config.start} has a trunk that learned, which model.encoder.learns={encoder.learns!r} would leave out: "
+                    "set it to 'all'"
+                )
             load_into(model, model.state_dict() | tensors, source=config.start)
         self.module = ModelObjective(config, model, hand_model)
         data = config.data
         self.live = data.synthetic == "live"
-        encoder = config.model.encoder
         if not self.live and (encoder.learns == "all" or encoder.backbone != "hand"):
             raise ConfigError(
                 f"a backbone '{encoder.backbone}' that learns '{encoder.learns}' needs images: set data.synthetic=live"
             )
+        if not config.model.upright_crop and (not self.live or data.photos):
+            raise ConfigError(
+                "shards and photos hold upright crops: model.upright_crop=false needs data.synthetic=live and data.photos=none"
+            )
         judges = complete_shards(data.evaluation) if data.evaluation else []
+        if not config.model.upright_crop and judges:
+            raise ConfigError(f"{data.evaluation} holds upright crops: model.upright_crop=false needs data.evaluation=none")
         self.held_out = CachedSamples(judges) if judges else None
         if self.live and _live_seed(config) in {
             TEST_SEED,
@@ -327,10 +339,10 @@ class ModelStage(Stage):
         if self.held_out and not model.reads_maps:
             self.held_out.images(np.arange(1))
 
-    def batches(self, start: int) -> Iterator[dict[str, Tensor]]:
+    def batches(self, start: int, stride: int) -> Iterator[dict[str, Tensor]]:
         train, data = self.config.train, self.config.data
         if not self.live:
-            return endless(self.tables, self.shares, train.batch_size, train.seed, start, shift=data.shift)
+            return endless(self.tables, self.shares, train.batch_size, train.seed, start, stride=stride, shift=data.shift)
         objective: ModelObjective = self.module  # type: ignore[assignment]
         size = objective.model.encoder.backbone.input_px
         scenes = replace(TRAINING_SCENES, size=size, backgrounds=data.backgrounds, upright=self.config.model.upright_crop)
@@ -341,9 +353,10 @@ class ModelStage(Stage):
             seed=_live_seed(self.config),
             batch=train.batch_size - photos,
             start=start,
+            stride=stride,
             workers=data.workers,
         )
-        return with_photos(made, self.tables[0], photos, train.seed, start) if photos else made
+        return with_photos(made, self.tables[0], photos, train.seed, start, stride) if photos else made
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         if self.held_out is None:
