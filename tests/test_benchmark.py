@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from maskhand.cli.main import app
 from maskhand.errors import InputError
-from maskhand.evaluation.benchmark import centred, evaluate, masked, measure, protocol_of, read_truth
+from maskhand.evaluation.benchmark import centred, evaluate, masked, measure, predict, protocol_of, read_truth
 from maskhand.evaluation.predictions import Predictions, load_predictions, save_predictions
 from maskhand.hand_model.skeleton import OPENPOSE_TO_HO3D
 
@@ -216,6 +217,21 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(folders, tmp_p
     ):
         result = CliRunner().invoke(app, arguments)
         assert isinstance(result.exception, InputError), result.output
+
+
+def test_options_of_the_model_are_refused_where_a_file_is_scored(folders, tmp_path) -> None:
+    arguments = ["evaluate", "freihand", str(folders["freihand"]), "-o", str(tmp_path), "--predictions", "x.json"]
+    for option in (["--steps", "1"], ["--model", "large"], ["--keypoints", "truth"]):
+        result = CliRunner().invoke(app, [*arguments, *option])
+        assert isinstance(result.exception, InputError) and "scores a file" in str(result.exception)
+
+
+def test_a_hand_outside_its_image_has_an_answer_all_the_same(folders, predictor) -> None:
+    truth = read_truth(protocol_of("freihand"), folders["freihand"], "evaluation", limit=1)
+    (sample,) = truth.samples
+    away = replace(sample, box=np.array([-500.0, -500.0, -400.0, -400.0]))
+    found, _ = predict(predictor, [away], kind="3d", steps=1)
+    assert found.joints.shape == (1, 21, 3) and np.isfinite(found.joints).all()
 
 
 def test_our_model_runs_a_benchmark_and_says_its_hand_is_another(folders, tmp_path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from importlib.resources import files
@@ -10,9 +11,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from maskhand.checkpoint import save_weights
 from maskhand.cli.main import app
 from maskhand.cli.reconstruct import find_photos, output_names
-from maskhand.errors import MaskHandError
+from maskhand.config import to_dict
+from maskhand.errors import InputError, MaskHandError
+from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 
 runner = CliRunner()
 
@@ -84,6 +88,16 @@ def test_boxes_skip_detection(photos, tmp_path) -> None:
     assert result.exit_code == 0, result.output
     record = json.loads((tmp_path / "o" / "a.json").read_text())
     assert len(record["hands"]) == 1 and record["hands"][0]["side"] == "right" and record["hands"][0]["mesh"] is None
+
+
+def test_boxes_of_two_photos_of_one_name_are_refused(photos, tmp_path) -> None:
+    (tmp_path / "b").mkdir()
+    shutil.copy(photos / "a.png", tmp_path / "b" / "a.png")
+    (tmp_path / "boxes.json").write_text(json.dumps({"a.png": [[220, 170, 430, 470]]}))
+    result = run(
+        "reconstruct", photos / "a.png", tmp_path / "b" / "a.png", "-o", tmp_path / "o", "--boxes", tmp_path / "boxes.json"
+    )
+    assert isinstance(result.exception, InputError) and "two photos are called a.png" in str(result.exception)
 
 
 def test_ones_own_files_are_never_written_over(photos) -> None:
@@ -215,6 +229,14 @@ def test_tables_and_json_come_out_of_evaluate() -> None:
     assert result.exit_code == 0, result.output
     assert {"pa_mpjpe_mm", "pa_mpvpe_mm", "codes_used"} <= json.loads(result.stdout).keys()
     assert "pa_mpjpe_mm" in run("evaluate", "tokenizer", "--count", 50).output
+
+
+def test_a_tokenizer_of_stage_one_is_measured(tmp_path) -> None:
+    tokenizer = VqMano(TokenizerConfig(token_count=16, codebook_size=32, code_dim=8, width=16))
+    save_weights(tmp_path / "own.safetensors", dict(tokenizer.state_dict()), {"tokenizer": to_dict(tokenizer.config)})
+    result = run("evaluate", "tokenizer", "--count", "8", "--model", tmp_path / "own.safetensors", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["pa_mpjpe_mm"] > 1  # it has learned nothing
 
 
 def test_photos_are_found_once_each_and_named_apart(photos) -> None:

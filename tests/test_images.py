@@ -118,6 +118,14 @@ def test_what_is_no_image_is_refused(source, message: str) -> None:
         read_photo(source)
 
 
+def test_a_closed_image_is_named(tmp_path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as image:
+        pass
+    with pytest.raises(InputError, match="closed"):
+        read_photo(image)
+
+
 def test_folders_text_and_heic_are_refused_with_a_way_out(tmp_path) -> None:
     with pytest.raises(InputError, match="maskhand reconstruct"):
         read_photo(tmp_path)

@@ -63,6 +63,12 @@ def checked_boxes(boxes: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
     return array
 
 
+def share_in_photo(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(N,) share of each box's area that lies in the photo."""
+    inside = (np.minimum(boxes[:, 2:], (width, height)) - np.maximum(boxes[:, :2], 0)).clip(0)
+    return inside.prod(1) / (boxes[:, 2:] - boxes[:, :2]).prod(1)
+
+
 def require_in_photo(boxes: np.ndarray, height: int, width: int) -> None:
     """Raise unless each box has some of its area in the photo.
 
@@ -70,8 +76,7 @@ def require_in_photo(boxes: np.ndarray, height: int, width: int) -> None:
         InputError: a box lies outside, as those made for a resized copy do, or is absurdly larger.
 
     """
-    inside = (np.minimum(boxes[:, 2:], (width, height)) - np.maximum(boxes[:, :2], 0)).clip(0)
-    bad = np.flatnonzero(inside.prod(1) < LEAST_INSIDE * (boxes[:, 2:] - boxes[:, :2]).prod(1))
+    bad = np.flatnonzero(share_in_photo(boxes, height, width) < LEAST_INSIDE)
     if bad.size:
         raise InputError(
             f"box {bad[0]} is {boxes[bad[0]].tolist()}, but the photo has {width} x {height} pixels; "

@@ -60,8 +60,10 @@ def read_photo(source: str | Path | Image.Image | np.ndarray, *, focal_px: float
     elif isinstance(source, Image.Image):
         try:
             pixels, exif_mm = _from_pil(source, "the image")
-        except (OSError, SyntaxError) as error:
-            raise InputError(f"the image is damaged or cut short: {error}") from error
+        except InputError:
+            raise
+        except (OSError, SyntaxError, ValueError, AssertionError) as error:  # Pillow asserts that a file is open
+            raise InputError(f"the image is damaged, cut short or closed: {error}") from error
     elif isinstance(source, (str, Path)):
         pixels, exif_mm = _from_file(Path(source))
     else:

@@ -57,6 +57,10 @@ def benchmark_command(name: str, title: str) -> Any:
         from maskhand.evaluation.report import as_markdown, write_report
         from maskhand.images import made_folder
 
+        if predictions and (model, hand_model, steps, refine, keypoints) != ("default", None, 5, True, "builtin"):
+            raise InputError(
+                "--predictions scores a file: --model, --hand-model, --steps, --no-refine and --keypoints say nothing of it"
+            )
         if keypoint_noise and keypoints != "truth":
             raise InputError(f"--keypoint-noise {keypoint_noise:g} is noise on the true 2D pose; add --keypoints truth")
         protocol = protocol_of(name)
@@ -68,6 +72,8 @@ def benchmark_command(name: str, title: str) -> Any:
         if predictions is not None:
             found, odd = load_predictions(predictions, protocol, truth.names)
             notes = _few(odd)
+            if mask_share:
+                notes.append("masked by the word of --mask-share; the file does not tell")
             system, hand = predictions.stem, "mano" if found.vertices is not None else UNKNOWN
             truth, found = truth.first(limit), found.first(limit)
         else:

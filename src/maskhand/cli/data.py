@@ -66,7 +66,7 @@ def prepare(
     root: Annotated[Path | None, typer.Argument(help="Folder of the original files.")] = None,
     split: Annotated[str | None, typer.Option(help="The first one if left out.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="So many hands only; synthetic: how many to draw.")] = None,
-    seed: Annotated[int, typer.Option(help="synthetic: which images.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="synthetic: which images.")] = 1,
     rows: Annotated[int, typer.Option(min=1, help="Hands per tar.")] = 1000,
     size: Annotated[int, typer.Option(min=32, help="Largest side of a crop [px].")] = 320,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as cores if left out.")] = None,
@@ -83,6 +83,10 @@ def prepare(
         from maskhand.synthesis.backgrounds import require_packaged_photos
 
         require_packaged_photos()
+        if root is not None or split is not None:
+            raise InputError(
+                "synthetic images have no ROOT and no --split: maskhand data prepare synthetic -o OUT --count N --seed S"
+            )
         if seed == TEST_SEED:
             raise InputError(f"seed {seed} is the synthetic test's; train on another")
         chunks = synthetic_chunks(count or 10_000, rows, seed)
@@ -104,7 +108,7 @@ def synthetic(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the shards; a stopped run goes on.")],
     shards: Annotated[int, typer.Option(min=1, help="How many shards.")] = 100,
     rows: Annotated[int, typer.Option(min=1, help="Images per shard; about 65 kB each on disk.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Which images; the test's seed is refused.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Which images; the test's seed is refused.")] = 1,
     backgrounds: Annotated[str | None, typer.Option(help="Folder of photographs to use as backgrounds.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     half: Annotated[
@@ -139,7 +143,7 @@ def photos(
         bool, typer.Option("--held-out", help="The photos that only measure, instead of those that train.")
     ] = False,
     crops: Annotated[int, typer.Option(min=1, help="Shaken crops per photo.")] = 3,
-    seed: Annotated[int, typer.Option(help="How the crops are shaken.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="How the crops are shaken.")] = 5,
     images: Annotated[bool, typer.Option("--images", help="Keep the crops too, to train with data.synthetic=live.")] = False,
     teacher: Annotated[
         str | None, typer.Option(help="Weights that teach in 3D in the landmark network's place: a file, `default`, or `large`.")
@@ -148,11 +152,13 @@ def photos(
     """Features of real photos, the landmark network's keypoints as their teacher."""
     from maskhand.assets import load
     from maskhand.data.feature_cache import TrunkReader, write_shard
-    from maskhand.data.photos import development_photos, photo_samples
+    from maskhand.data.photos import development_photos, missing_sources, photo_samples
     from maskhand.errors import InputError
 
     if not root.is_dir():
         raise InputError(f"folder {root} does not exist")
+    for name in missing_sources(root):
+        typer.echo(f"{root / name} is not there; going on without it (docs/data.md)", err=True)
     chosen = (photo for photo in development_photos(root) if photo.held_out == held_out)
     predictor = load(teacher) if teacher else None
     own = (lambda image, hand: predictor.from_detected(image, [hand])[0].details["landmarks"]) if predictor else None

@@ -25,17 +25,22 @@ Steps = Annotated[int, typer.Option(min=1, max=64, help="Rounds of unmasking.")]
 def tokenizer(
     poses: Annotated[Path | None, typer.Option(help="npz with recorded hands: positions_mm (N, 25, 3) in WebXR's order.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Held-out poses of the prior.")] = 5000,
-    model: Model = "default",
+    model: Annotated[
+        str, typer.Option(help="`default`, or a .safetensors file of `maskhand train tokenizer` or `model`.")
+    ] = "default",
     json_: Json = False,
 ) -> None:
     """What a pose loses by being spelled in tokens: held-out poses of the prior and, with --poses, recorded ones."""
-    from maskhand.assets import load
+    from maskhand.assets import load_tokenizer
     from maskhand.evaluation.tokenizer import held_out_poses, recorded_poses, tokenizer_errors
+    from maskhand.hand_model.free_hand import free_hand_data
+    from maskhand.hand_model.layer import HandModel
 
-    predictor = load(model)
-    result = tokenizer_errors(predictor.model.tokenizer, predictor.hand_model, held_out_poses(predictor.hand_model, count))
+    vq_mano = load_tokenizer("embedded" if model in ("default", "large") else model)
+    hand_model = HandModel(free_hand_data())
+    result = tokenizer_errors(vq_mano, hand_model, held_out_poses(hand_model, count))
     if poses is not None:
-        recorded = tokenizer_errors(predictor.model.tokenizer, predictor.hand_model, recorded_poses(poses, predictor.hand_model))
+        recorded = tokenizer_errors(vq_mano, hand_model, recorded_poses(poses, hand_model))
         result |= {f"recorded_{key}": value for key, value in recorded.items() if key != "codes_used"}
     show("VQ-MANO, tokens and back (our hand; not comparable with figures on MANO)", result, json_)
 
@@ -79,7 +84,7 @@ def synthetic(
     predictor = load(model)
     if predictor.looks > 1:
         typer.echo(f"one look at each test image is kept: these are the figures of one look, not of '{model}'", err=True)
-    samples = synthetic_test(count, cache, images=not predictor.model.reads_maps)
+    samples = synthetic_test(count, cache, images=not predictor.model.reads_maps, upright=predictor.model.config.upright_crop)
     result = reconstructed(
         predictor.model,
         predictor.hand_model,
@@ -91,7 +96,7 @@ def synthetic(
     )
     show(f"{count} synthetic test images, T = {steps} (our hand; not comparable with figures on MANO)", result.means(), json_)
     if worst is not None:
-        typer.echo(f"-> {worst_sheet(result, 16, worst)}", err=json_)
+        typer.echo(f"-> {worst_sheet(result, 16, worst, upright=predictor.model.config.upright_crop)}", err=json_)
 
 
 @app.command()
@@ -110,7 +115,7 @@ def hypotheses(
     from maskhand.evaluation.synthetic import synthetic_test
 
     predictor = load(model)
-    samples = synthetic_test(images, cache, images=not predictor.model.reads_maps)
+    samples = synthetic_test(images, cache, images=not predictor.model.reads_maps, upright=predictor.model.config.upright_crop)
     result = hypothesis_errors(predictor, samples, count=count, steps=steps, refine=refine, limit=images)
     show(f"{count} hypotheses of {images} synthetic test images (our hand; not comparable with figures on MANO)", result, json_)
 

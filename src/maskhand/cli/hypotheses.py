@@ -16,7 +16,7 @@ def hypotheses(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if absent.")],
     count: Annotated[int, typer.Option(min=1, max=10_000, help="How many per hand.")] = 16,
     steps: Annotated[int, typer.Option(min=1, max=64, help="Rounds of unmasking.")] = DRAWING_STEPS,
-    seed: Annotated[int, typer.Option(help="Which are drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Which are drawn.")] = 0,
     format_: Annotated[MeshFormat, typer.Option("--format", help="Mesh files, one per hypothesis.")] = MeshFormat.none,
     model: Annotated[str, typer.Option(help="`default`, `large`, or the path of a .safetensors file.")] = "default",
     refine: Annotated[bool, typer.Option(help="Nudge poses towards the measured 2D keypoints.")] = True,

@@ -19,7 +19,7 @@ def previews() -> None:
 def synthetic(
     out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write.")] = Path("synthetic.png"),
     count: Annotated[int, typer.Option(min=1, max=400, help="How many images.")] = 32,
-    seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Which ones.")] = 0,
     keypoints: Annotated[bool, typer.Option(help="Draw the true keypoints on every other one: green seen, red hidden.")] = True,
 ) -> None:
     """A contact sheet of synthetic training images."""

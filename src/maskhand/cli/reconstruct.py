@@ -71,6 +71,9 @@ def reconstruct(
     if not paths:
         raise InputError(f"the only photos of {', '.join(inputs)} are results in {out}")
     given = read_boxes(boxes) if boxes else None
+    if given is not None and len({path.name for path in paths}) < len(paths):
+        twice = next(path.name for k, path in enumerate(paths) if path.name in {p.name for p in paths[:k]})
+        raise InputError(f"two photos are called {twice}, and --boxes goes by names: reconstruct their folders one by one")
     names = output_names(paths)
     refuse_to_overwrite(out, names)
     from maskhand.assets import load

@@ -17,6 +17,7 @@ from maskhand.errors import InputError
 from maskhand.evaluation import metrics
 from maskhand.evaluation.predictions import MANO_VERTICES, Predictions
 from maskhand.evaluation.protocols import PROTOCOLS, Protocol
+from maskhand.given import LEAST_INSIDE, share_in_photo
 from maskhand.predictor import Predictor
 
 PCK_THRESHOLDS = {".05": 0.05, ".1": 0.10, ".15": 0.15}
@@ -136,7 +137,10 @@ def predict(
     mask_share: float = 0.0,
     progress: Callable[[], None] = lambda: None,
 ) -> tuple[Predictions, float]:
-    """The model's answers for samples with their boxes and sides, and the mean seconds per image without reading (AITI)."""
+    """The model's answers for samples with their boxes and sides, and the mean seconds per image without reading (AITI).
+
+    A hand of which the image shows next to nothing is looked for in the whole of it.
+    """
     joints, vertices, seconds = [], [], 0.0
     for sample in samples:
         image = sample.pixels()
@@ -151,15 +155,20 @@ def predict(
             box = box + np.tile(shift, 2)
             if own is not None:
                 own = np.c_[own[:, :2] + shift, own[:, 2]]
+        if share_in_photo(box[None], *image.shape[:2])[0] < LEAST_INSIDE:  # an answer counts for every sample
+            box = np.array([0.0, 0.0, image.shape[1], image.shape[0]])
         began = time.perf_counter()
-        hand = predictor.reconstruct(
-            image,
-            box[None],
-            [sample.side],
-            keypoints=None if own is None else own[None],
-            steps=steps,
-            focal_px=focal,
-        )[0]
+        try:
+            hand = predictor.reconstruct(
+                image,
+                box[None],
+                [sample.side],
+                keypoints=None if own is None else own[None],
+                steps=steps,
+                focal_px=focal,
+            )[0]
+        except InputError as error:
+            raise InputError(f"sample {sample.name}: {error}") from error
         seconds += time.perf_counter() - began
         joints.append(hand.joints if kind == "3d" else hand.keypoints - shift)
         vertices.append(hand.vertices)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from maskhand.detection.finder import PRESENCE_THRESHOLD, UNSURE_SIDE
 from maskhand.model.answer import off_keypoints, side_odds
@@ -27,7 +28,7 @@ def side_accuracy(
     predictor: Predictor, count: int = 1600, *, steps: int = 3, progress: Callable[[], None] = lambda: None
 ) -> dict[str, float]:
     """Shares [%] of right answers, of all hands that are found and of those whose first look is unsure."""
-    generator = SceneGenerator(predictor.hand_model, SceneConfig(), SIDES_SEED)
+    generator = SceneGenerator(predictor.hand_model, SceneConfig(upright=predictor.model.config.upright_crop), SIDES_SEED)
     columns: list[Tensor] = []
     for chunk in range(-(-count // CHUNK)):
         images = np.stack([sample.image for sample in generator.chunk(chunk)])
@@ -53,6 +54,7 @@ def _reading(predictor: Predictor, pixels: Tensor, steps: int) -> tuple[Tensor, 
     """Probability of a right hand as shown, distance of the mesh to the keypoints it was made from, presence. (B,) each"""
     maps, pooled = predictor.landmarks.trunk(pixels)
     read = predictor.landmarks.read(pooled)
-    seen = by_scale(maps) if predictor.model.reads_maps else pixels
+    size = predictor.model.wants_px
+    seen = by_scale(maps) if size is None else interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
     answer = predictor.model.reconstruct(seen, read.keypoints, predictor.hand_model, steps=steps)
     return read.right, off_keypoints(predictor.hand_model, answer), read.presence

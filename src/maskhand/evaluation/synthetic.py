@@ -23,29 +23,29 @@ TEST_SHARD_ROWS = 250
 
 
 def synthetic_test(
-    count: int = 5000, folder: str | Path | None = None, *, images: bool = False, workers: int = 2
+    count: int = 5000, folder: str | Path | None = None, *, images: bool = False, upright: bool = True, workers: int = 2
 ) -> CachedSamples:
     """Features and truth of at least the first `count` test images, drawn now or read from `folder` if they are there.
 
-    images: with the crops, for a model that does not read the features.
+    images: with the crops, for a model that does not read the features; upright: crops turned so, as a model wants them.
     """
     require_packaged_photos()
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(folder or temporary)
         shards = -(-count // TEST_SHARD_ROWS)
-        rows, config = TEST_SHARD_ROWS, SceneConfig()
+        rows, config = TEST_SHARD_ROWS, SceneConfig(upright=upright)
         cache_shards(root, seed=TEST_SEED, shards=range(shards), rows=rows, config=config, workers=workers, images=images)
         wanted = [s for s in complete_shards(root) if s.name.startswith(f"seed{TEST_SEED}-")][:shards]
         return CachedSamples(wanted, in_memory=folder is None)
 
 
-def worst_sheet(result: Reconstructed, count: int, path: str | Path) -> Path:
+def worst_sheet(result: Reconstructed, count: int, path: str | Path, *, upright: bool = True) -> Path:
     """The `count` test images whose hands came out worst: the image, the true skeleton, the answer's and its error [mm].
 
-    result: of the test images from the first one on.
+    result: of the test images from the first one on; upright: as for `synthetic_test`.
     """
     error = result.errors["pa_mpjpe_mm"]
-    generator = SceneGenerator(HandModel(free_hand_data()), SceneConfig(), TEST_SEED)
+    generator = SceneGenerator(HandModel(free_hand_data()), SceneConfig(upright=upright), TEST_SEED)
     tiles = []
     for k in error.argsort(descending=True)[:count].tolist():
         sample = next(generator.samples(k, k + 1))

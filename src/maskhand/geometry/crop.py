@@ -64,7 +64,7 @@ class Crop:
     def extract(self, image: np.ndarray, size: int) -> np.ndarray:
         """The crop's pixels, (size, size, C) of the image's type; black outside the photo.
 
-        Shrinking averages: a crop larger than twice `size` is taken from a photo reduced first.
+        Shrinking averages: a crop larger than 1.5 times `size` is taken from a photo reduced first.
         """
         shrink = self.side / size
         matrix = self.matrix

@@ -16,7 +16,7 @@ Colour = tuple[int, int, int]
 
 def window(image: np.ndarray, box: np.ndarray, factor: float, size: int) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """A square (size, size, 3) around a box (x1, y1, x2, y2) [px], and what brings points (n, 2) [px] into it."""
-    side = factor * float((box[2:] - box[:2]).max())
+    side = max(1.0, factor * float((box[2:] - box[:2]).max()))
     corner = (box[:2] + box[2:]) / 2 - side / 2
     scale = size / side
     tile = cv2.warpAffine(image, np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]]), (size, size))
