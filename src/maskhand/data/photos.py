@@ -38,12 +38,12 @@ class SourcePhoto:
     """Whether the background is one plain wall, so that the hand can be cut out."""
 
 
-VIDEOS = ("tfjs_hand_pose/asl_hand.25fps.mp4", "dex_retargeting/human_hand_video.mp4")
+TRAINING_VIDEOS = ("tfjs_hand_pose/asl_hand.25fps.mp4", "dex_retargeting/human_hand_video.mp4")
 
 
 def missing_sources(root: str | Path) -> list[str]:
     """The sources of `development_photos` that `root` lacks."""
-    return [name for name in ("sign_digits", "real_crops", *VIDEOS) if not (Path(root) / name).exists()]
+    return [name for name in ("sign_digits", "real_crops", *TRAINING_VIDEOS) if not (Path(root) / name).exists()]
 
 
 def development_photos(root: str | Path, *, video_step: int = 2, only: str | None = None) -> Iterator[SourcePhoto]:
@@ -63,7 +63,7 @@ def development_photos(root: str | Path, *, video_step: int = 2, only: str | Non
             for k, path in enumerate(files):
                 yield SourcePhoto(str(path.relative_to(root)), read_rgb(path), held_out=k % 5 == 4)
     if only is None:
-        for video in (video for video in VIDEOS if (root / video).exists()):
+        for video in (video for video in TRAINING_VIDEOS if (root / video).exists()):
             for k, frame in enumerate(video_frames(root / video)):
                 if k % video_step == 0:
                     yield SourcePhoto(f"{video}#{k}", frame, held_out=False)
