@@ -97,7 +97,7 @@ def test_boxes_of_two_photos_of_one_name_are_refused(photos, tmp_path) -> None:
     result = run(
         "reconstruct", photos / "a.png", tmp_path / "b" / "a.png", "-o", tmp_path / "o", "--boxes", tmp_path / "boxes.json"
     )
-    assert isinstance(result.exception, InputError) and "two photos are called a.png" in str(result.exception)
+    assert isinstance(result.exception, InputError) and "2 photos are called a.png" in str(result.exception)
 
 
 def test_ones_own_files_are_never_written_over(photos) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 from maskhand.checkpoint import read_state, read_weights, save_state, save_weights
-from maskhand.data.cached import CachedSamples, endless, mixed_indices, moved
+from maskhand.data.cached import CachedSamples, mixed_batches, mixed_indices, moved
 from maskhand.data.feature_cache import TrunkReader, cache_synthetic, complete_shards, missing_shards, photo_truth, write_shard
 from maskhand.data.live import live_batches
 from maskhand.detection.landmark_network import shared_landmark_network
@@ -194,7 +193,7 @@ def test_live_images_and_photos_train_a_whole_backbone_and_resume(tmp_path, hand
         ({"synthetic": "live", "photos": "synthetic"}, "all", "keep no crops"),
         ({"synthetic": "x"}, "all", "needs images"),
         ({"synthetic": "synthetic"}, "upright", "needs data.synthetic=live"),
-        ({"synthetic": "live", "evaluation": "validation"}, "upright", "needs data.evaluation=none"),
+        ({"synthetic": "live", "evaluation": "validation"}, "upright", "data.photos and evaluation none"),
     ],
 )
 def test_data_that_does_not_go_with_the_model_is_refused(hand_model, shards, monkeypatch, data, learns, message) -> None:
@@ -252,28 +251,28 @@ def test_moved_rows_are_what_the_trunk_sees_of_a_moved_crop() -> None:
 
 def test_batches_are_moved_by_at_most_what_was_asked_and_the_same_each_time(shards) -> None:
     table = CachedSamples(complete_shards(shards / "synthetic"))
-    still, one, other = (next(endless([table], [1.0], 8, 3, 2, shift=shift)) for shift in (0, 1, 1))
+    still, one, other = (next(mixed_batches([table], [1.0], 8, 3, [2], shift=shift)) for shift in (0, 1, 1))
     by = (one["keypoints_2d"] - still["keypoints_2d"]) / (2 / 28)
     assert set(by.round().unique().tolist()) == {-1, 0, 1} and (by - by.round()).abs().max() < 1e-3
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_batches_are_taken_in_strides_and_a_share_of_nothing_takes_nothing(shards, hand_model) -> None:
+def test_batches_go_by_their_numbers_and_a_share_of_nothing_takes_nothing(shards, hand_model) -> None:
     tables = [CachedSamples(complete_shards(shards / name)) for name in ("synthetic", "photos")]
     live = {"seed": 3, "batch": 4, "workers": 0}
 
-    def streams(start: int, stride: int) -> list:
+    def streams(*steps: int) -> list:
         return [
-            endless(tables, [1.0, 0.0], 8, 3, start, stride=stride),
-            live_batches(free_hand_data(), SceneConfig(), start=start, stride=stride, **live),
-            ({"pose": pose} for pose in PosePrior(hand_model).batches(4, seed=3, start=start, stride=stride)),
+            mixed_batches(tables, [1.0, 0.0], 8, 3, steps),
+            live_batches(free_hand_data(), SceneConfig(), steps=steps, **live),
+            ({"pose": pose} for pose in PosePrior(hand_model).batches(4, 3, steps)),
         ]
 
-    for all_of_them, every_other in zip(streams(1, 1), streams(1, 2), strict=True):
-        one, _, three = itertools.islice(all_of_them, 3)
-        for batch, wanted in zip((one, three), every_other, strict=False):
+    for all_of_them, every_other in zip(streams(1, 2, 3), streams(1, 3), strict=True):
+        one, _, three = all_of_them
+        for batch, wanted in zip((one, three), every_other, strict=True):
             assert torch.equal(batch["pose"], wanted["pose"])
-    assert bool(next(streams(0, 1)[0])["labelled"].all())
+    assert bool(next(streams(0)[0])["labelled"].all())
 
 
 def test_only_what_is_large_stays_open(shards) -> None:

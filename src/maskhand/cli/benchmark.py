@@ -32,6 +32,7 @@ def benchmark_command(name: str, title: str) -> Any:
     """The command that measures one benchmark."""
 
     def command(
+        context: typer.Context,
         root: Root,
         out: Out,
         predictions: Annotated[Path | None, typer.Option(help="Score this pred.json or zip instead of running a model.")] = None,
@@ -57,7 +58,9 @@ def benchmark_command(name: str, title: str) -> Any:
         from maskhand.evaluation.report import as_markdown, write_report
         from maskhand.images import made_folder
 
-        if predictions and (model, hand_model, steps, refine, keypoints) != ("default", None, 5, True, "builtin"):
+        of_a_model = ("model", "hand_model", "steps", "refine", "keypoints")
+        given = {name for name in of_a_model if context.get_parameter_source(name).name == "COMMANDLINE"}  # type: ignore[union-attr]
+        if predictions and given:
             raise InputError(
                 "--predictions scores a file: --model, --hand-model, --steps, --no-refine and --keypoints say nothing of it"
             )

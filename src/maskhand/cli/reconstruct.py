@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,9 +72,9 @@ def reconstruct(
     if not paths:
         raise InputError(f"the only photos of {', '.join(inputs)} are results in {out}")
     given = read_boxes(boxes) if boxes else None
-    if given is not None and len({path.name for path in paths}) < len(paths):
-        twice = next(path.name for k, path in enumerate(paths) if path.name in {p.name for p in paths[:k]})
-        raise InputError(f"two photos are called {twice}, and --boxes goes by names: reconstruct their folders one by one")
+    (name, count), *_ = Counter(path.name for path in paths).most_common(1)
+    if given is not None and count > 1:
+        raise InputError(f"{count} photos are called {name}, and --boxes goes by names: reconstruct their folders one by one")
     names = output_names(paths)
     refuse_to_overwrite(out, names)
     from maskhand.assets import load

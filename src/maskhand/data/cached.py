@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -107,21 +106,17 @@ def moved(rows: dict[str, Tensor], cells: Int[np.ndarray, "n 2"]) -> dict[str, T
     return {**rows, "map8": torch.stack(cut), "points": points, "keypoints_2d": rows["keypoints_2d"] + by}
 
 
-def endless(
+def mixed_batches(
     tables: Sequence[CachedSamples],
     shares: Sequence[float],
     batch: int,
     seed: int,
-    start: int,
+    steps: Iterable[int],
     *,
-    stride: int = 1,
     shift: int = 0,
 ) -> Iterator[dict[str, Tensor]]:
-    """Batches `start`, `start` + `stride` and so on, with fixed shares of each table.
-
-    shift: how many cells of the map crops are moved at most (`moved`).
-    """
-    for step in itertools.count(start, stride):
+    """The batches of these numbers, with fixed shares of each table. shift: cells that crops move at most (`moved`)."""
+    for step in steps:
         indices = mixed_indices([len(t) for t in tables], shares, batch, seed, step)
         parts = [table.rows(index) for table, index in zip(tables, indices, strict=True) if len(index)]
         rows = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}

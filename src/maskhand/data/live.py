@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -35,24 +34,24 @@ class LiveScenes(Dataset):
 
 
 def with_photos(
-    live: Iterator[dict[str, Tensor]], photos: CachedSamples, count: int, seed: int, start: int, stride: int
+    live: Iterator[dict[str, Tensor]], photos: CachedSamples, count: int, seed: int, steps: Iterable[int]
 ) -> Iterator[dict[str, Tensor]]:
-    """Batches of live images, each followed by `count` photos in a fresh random order each epoch."""
-    for step, batch in zip(itertools.count(start, stride), live, strict=False):
+    """Batches of live images, of these numbers, each followed by `count` photos in a fresh random order each epoch."""
+    for step, batch in zip(steps, live, strict=True):
         rows = photos.images(mixed_indices([len(photos)], [1.0], count, seed, step)[0])
         yield {key: torch.cat([values, rows[key]]) for key, values in batch.items()}
 
 
 def live_batches(
-    data: HandModelData, config: SceneConfig, *, seed: int, batch: int, start: int, stride: int, workers: int
+    data: HandModelData, config: SceneConfig, *, seed: int, batch: int, steps: Iterable[int], workers: int
 ) -> Iterator[dict[str, Tensor]]:
-    """Batches `start`, `start` + `stride` and so on, endless, the same ones whatever the number of workers: batch k has the first
-    `batch` samples of chunks of its own.
+    """The batches of these numbers, the same ones whatever the number of workers: batch k has the first `batch` samples of chunks
+    of its own.
 
     Samples beyond a whole number of chunks (`CHUNK`) are made and left out.
     """
     chunks = -(-batch // CHUNK)
-    order = (first + k for first in itertools.count(start * chunks, stride * chunks) for k in range(chunks))
+    order = (step * chunks + k for step in steps for k in range(chunks))
     loader = DataLoader(LiveScenes(data, config, seed), batch_size=None, sampler=order, num_workers=workers)  # type: ignore[arg-type]
     waiting: list[dict[str, Tensor]] = []
     for part in loader:

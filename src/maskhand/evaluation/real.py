@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from maskhand.config import DEFAULT_STEPS
-from maskhand.data.photos import SourcePhoto, development_photos, read_rgb, teach, video_frames
+from maskhand.data.photos import TRAINING_VIDEOS, SourcePhoto, development_photos, read_rgb, teach, video_frames
 from maskhand.detection.finder import HandFinder
 from maskhand.errors import ConfigError, InputError
 from maskhand.evaluation.stereo import stereo_errors
@@ -33,7 +33,7 @@ from maskhand.synthesis.backgrounds import packaged_photos, require_packaged_pho
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 FRAMES = 150
 """Consecutive frames of each video."""
-VIDEOS = ("stereo_handpose3d/cam0_test.mp4", "dex_retargeting/human_hand_video.mp4", "tfjs_hand_pose/asl_hand.25fps.mp4")
+VIDEOS = ("stereo_handpose3d/cam0_test.mp4", *TRAINING_VIDEOS)
 SQUARES, SQUARES_SEED = 500, 7
 """Random squares of photographs without a hand."""
 PALM_MM = 90.0

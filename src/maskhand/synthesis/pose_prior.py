@@ -7,8 +7,7 @@ this project's own measurement; published joint ranges agree with it.)
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -158,9 +157,9 @@ class PosePrior:
             missing -= len(pose)
         return torch.cat(kept)
 
-    def batches(self, size: int, seed: int, *, start: int = 0, stride: int = 1) -> Iterator[Float[Tensor, "size 16 3 3"]]:
-        """Every `stride`-th of endless batches with random global turns (Appendix B.1); batch k depends on (seed, k) alone."""
-        for step in itertools.count(start, stride):
+    def batches(self, size: int, seed: int, steps: Iterable[int]) -> Iterator[Float[Tensor, "size 16 3 3"]]:
+        """The batches of these numbers, with random global turns (Appendix B.1); batch k depends on (seed, k) alone."""
+        for step in steps:
             rng = np.random.default_rng((seed, step))
             generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
             pose = self.sample(size, rng)

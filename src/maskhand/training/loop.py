@@ -5,11 +5,12 @@ Everything random is derived from (seed, step), so a run that is stopped and res
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -67,8 +68,8 @@ class Stage(ABC):
     """What the names of its parts begin with that come from outside and do not learn."""
 
     @abstractmethod
-    def batches(self, start: int, stride: int) -> Iterator[Any]:
-        """Batches `start`, `start` + `stride` and so on; batch k depends on the seed and k alone."""
+    def batches(self, steps: Iterable[int]) -> Iterator[Any]:
+        """The batches of these numbers; batch k depends on the seed and k alone."""
 
     @abstractmethod
     def evaluate(self, module: nn.Module) -> dict[str, float]:
@@ -172,7 +173,7 @@ class _Run:
     def batches(self) -> Iterator[Any]:
         """Several devices take turns at the batches: of each W, one for every device."""
         world = self.fabric.world_size
-        return self.stage.batches(self.step * world + self.fabric.global_rank, world)
+        return self.stage.batches(itertools.count(self.step * world + self.fabric.global_rank, world))
 
     def learn(self, batch: Any) -> dict[str, Tensor]:
         """One step of the optimiser; the terms of the loss."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,8 +78,8 @@ class TokenizerStage(Stage):
         self.prior = PosePrior(copy.deepcopy(hand_model))  # stays on the CPU when the module moves
         self.held_out = held_out_poses(hand_model, 1000)
 
-    def batches(self, start: int, stride: int) -> Iterator[Float[Tensor, "B 16 3 3"]]:
-        return self.prior.batches(self.config.train.batch_size, self.config.train.seed, start=start, stride=stride)
+    def batches(self, steps: Iterable[int]) -> Iterator[Float[Tensor, "B 16 3 3"]]:
+        return self.prior.batches(self.config.train.batch_size, self.config.train.seed, steps)
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         return tokenizer_errors(module.tokenizer, module.hand_model, self.held_out)  # type: ignore[arg-type]

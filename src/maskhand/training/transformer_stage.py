@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.nn.functional import interpolate
 
 from maskhand.checkpoint import load_into, read_weights
 from maskhand.config import to_dict
-from maskhand.data.cached import CachedSamples, endless
+from maskhand.data.cached import CachedSamples, mixed_batches
 from maskhand.data.feature_cache import complete_shards
 from maskhand.data.live import live_batches, with_photos
 from maskhand.detection.landmark_network import INPUT_PX, shared_landmark_network
@@ -313,13 +314,11 @@ class ModelStage(Stage):
             raise ConfigError(
                 f"a backbone '{encoder.backbone}' that learns '{encoder.learns}' needs images: set data.synthetic=live"
             )
-        if not config.model.upright_crop and (not self.live or data.photos):
+        if not config.model.upright_crop and not (self.live and data.photos is None and data.evaluation is None):
             raise ConfigError(
-                "shards and photos hold upright crops: model.upright_crop=false needs data.synthetic=live and data.photos=none"
+                "shards hold upright crops: model.upright_crop=false needs data.synthetic=live, data.photos and evaluation none"
             )
         judges = complete_shards(data.evaluation) if data.evaluation else []
-        if not config.model.upright_crop and judges:
-            raise ConfigError(f"{data.evaluation} holds upright crops: model.upright_crop=false needs data.evaluation=none")
         self.held_out = CachedSamples(judges) if judges else None
         if self.live and _live_seed(config) in {
             TEST_SEED,
@@ -339,24 +338,24 @@ class ModelStage(Stage):
         if self.held_out and not model.reads_maps:
             self.held_out.images(np.arange(1))
 
-    def batches(self, start: int, stride: int) -> Iterator[dict[str, Tensor]]:
+    def batches(self, steps: Iterable[int]) -> Iterator[dict[str, Tensor]]:
         train, data = self.config.train, self.config.data
         if not self.live:
-            return endless(self.tables, self.shares, train.batch_size, train.seed, start, stride=stride, shift=data.shift)
+            return mixed_batches(self.tables, self.shares, train.batch_size, train.seed, steps, shift=data.shift)
         objective: ModelObjective = self.module  # type: ignore[assignment]
         size = objective.model.encoder.backbone.input_px
         scenes = replace(TRAINING_SCENES, size=size, backgrounds=data.backgrounds, upright=self.config.model.upright_crop)
         photos = min(round(train.batch_size * data.photo_share), train.batch_size - 1) if data.photos else 0
+        again, steps = itertools.tee(steps)
         made = live_batches(
             free_hand_data(),
             scenes,
             seed=_live_seed(self.config),
             batch=train.batch_size - photos,
-            start=start,
-            stride=stride,
+            steps=steps,
             workers=data.workers,
         )
-        return with_photos(made, self.tables[0], photos, train.seed, start, stride) if photos else made
+        return with_photos(made, self.tables[0], photos, train.seed, again) if photos else made
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         if self.held_out is None:
