@@ -82,6 +82,17 @@ def test_a_teacher_in_the_photos_frame_is_seen_as_the_crop_sees_it(demo_image, m
     assert np.ptp(points[:, 2]) < 0.1 * np.ptp(points[:, :2]), "not tilted by where in the photo it lies"
 
 
+def test_a_teacher_that_contradicts_its_first_look_teaches_nothing(demo_image, monkeypatch) -> None:
+    found = HandFinder().find(demo_image)[0]
+    photo = SourcePhoto("x", demo_image, held_out=False)
+    bent = found.keypoints.copy()
+    bent[[8, 12], :2] = bent[[12, 8], :2]
+    bent[6:9, :2] = bent[5, :2]
+    for keypoints, crops in ((found.keypoints, 2), (bent, 0)):
+        monkeypatch.setattr(HandFinder, "find", lambda self, image, k=keypoints: [replace(found, keypoints=k)])
+        assert len(list(photo_samples(iter([photo]), crops=2, seed=1))) == crops
+
+
 def test_a_missing_source_is_named_and_an_unreadable_video_refused(tmp_path) -> None:
     assert len(missing_sources(tmp_path)) == 4
     (tmp_path / "sign_digits").mkdir()

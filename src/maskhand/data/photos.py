@@ -22,8 +22,13 @@ from maskhand.errors import InputError
 from maskhand.geometry.camera import turn_to_ray
 from maskhand.geometry.crop import Crop, crop_around, shaken
 from maskhand.images import PHOTO_SUFFIXES, read_photo
+from maskhand.model.keypoint_head import disagreement
 from maskhand.records import DetectedHand
 from maskhand.synthesis.backgrounds import background
+
+CONTRADICTION = 0.07
+"""How far the landmark network's first look and its mean over shaken crops lie apart [sizes of the hand] where one of them is
+wrong [ours]."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,8 @@ def photo_samples(
 ) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
     """`crops` shaken, recoloured crops of the surest hand of each photo, with the teacher's keypoints as truth.
 
-    Hands before a plain wall are cut out and put before something else in all crops but the first.
+    Hands before a plain wall are cut out and put before something else in all crops but the first. A photo on which the
+    teacher contradicts itself (`CONTRADICTION`) teaches nothing.
     """
     finder = HandFinder()
     for k, photo in enumerate(photos):
@@ -135,6 +141,8 @@ def photo_samples(
             continue
         rng = np.random.default_rng((seed, k))
         flat, world = teach(finder, photo.image, found[0], rng, own=own)
+        if disagreement(*(torch.from_numpy(points[None]) for points in (found[0].keypoints, flat))) > CONTRADICTION:
+            continue
         hand = matte(photo.image) if photo.plain else None
         for number in range(crops):
             crop = shaken(crop_around(found[0].keypoints, mirrored=found[0].side == "left"), rng)

@@ -144,7 +144,7 @@ def merged_keypoints(own: Float[Tensor, "B 21 4"], other: Float[Tensor, "B 21 4"
     return torch.cat([places, confidence.clamp(max=1), depth], -1)
 
 
-def disagreement(own: Float[Tensor, "B 21 4"], other: Float[Tensor, "B 21 4"]) -> Float[Tensor, " B"]:
+def disagreement(own: Float[Tensor, "B 21 _"], other: Float[Tensor, "B 21 _"]) -> Float[Tensor, " B"]:
     """Mean distance of two sets of 2D keypoints in sizes of the hand [ours]. Two networks rarely make the same mistake."""
     size = (own[..., :2].amax(1) - own[..., :2].amin(1)).amax(-1)
     return (own[..., :2] - other[..., :2]).norm(dim=-1).mean(-1) / size.clamp(min=1e-6)
