@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from maskhand.checkpoint import save_weights
 from maskhand.cli.main import app
 from maskhand.cli.reconstruct import find_photos, output_names
 from maskhand.config import to_dict
+from maskhand.data.cached import CachedSamples
 from maskhand.errors import InputError, MaskHandError
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 
@@ -119,6 +121,70 @@ def test_ones_own_files_are_never_written_over(photos) -> None:
     assert "demo.png is no result" in str(run("demo", "-o", photos).exception)
     assert "are results" in str(run("reconstruct", photos / "b.png", "-o", photos).exception)
     assert "matches folders only" in str(run("reconstruct", photos.parent / "phot*", "-o", photos / "o").exception)
+
+
+def test_a_run_that_was_stopped_goes_on(photos, tmp_path, monkeypatch) -> None:
+    def full(path, picture):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("maskhand.rendering.sheet.written_picture", full)
+        assert run("reconstruct", photos / "a.png", "-o", tmp_path / "o", "--steps", 1).exit_code != 0
+    assert {p.name for p in (tmp_path / "o").iterdir()} == {"a.json.part", "a_0.glb", "a_1.glb"}
+    assert run("reconstruct", photos / "a.png", "-o", tmp_path / "o", "--steps", 1, "--format", "obj").exit_code == 0
+    assert {p.name for p in (tmp_path / "o").iterdir()} == {"a.json", "a.png", "a_0.obj", "a_1.obj"}
+
+
+def test_results_of_another_run_are_no_photos(photos, tmp_path) -> None:
+    for out in (photos / "o", tmp_path / "o2"):
+        assert run("reconstruct", photos, "-o", out, "--format", "none", "--steps", 1).exit_code == 0
+    assert {p.name for p in (tmp_path / "o2").glob("*.json")} == {p.name for p in (photos / "o").glob("*.json")}
+
+
+def test_photos_that_cannot_be_read_are_counted(photos, tmp_path) -> None:
+    for k in range(2):
+        (photos / f"IMG_{k}.HEIC").write_bytes(b"x")
+    result = run("reconstruct", photos, "-o", tmp_path / "o", "--format", "none", "--steps", 1)
+    assert result.exit_code == 0 and "2 left out" in result.output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' file names are text")
+def test_a_name_that_is_no_text_is_a_name_all_the_same(photos, tmp_path) -> None:
+    odd = photos / os.fsdecode(b"M\xfcller.png")
+    shutil.copy(photos / "a.png", odd)
+    result = run("reconstruct", odd, "-o", tmp_path / "o", "--steps", 1)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "o" / odd.name).exists() and (tmp_path / "o" / odd.with_suffix(".json").name).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "figure"),
+    [
+        (["synthetic", "--count", 4, "--steps", 1], "pa_mpjpe_mm"),
+        (["hypotheses", "--images", 4, "--count", 2, "--steps", 1, "--model", "large"], "best_pa_mpjpe_mm"),
+        (["rounds", "--images", 4, "--steps", 3], "round_3_confidence"),
+        (["sides", "--count", 16], "mirror_image_and_reading_percent"),
+    ],
+)
+def test_the_measures_of_the_model_card_run(tmp_path, monkeypatch, arguments, figure) -> None:
+    monkeypatch.setattr("maskhand.evaluation.synthetic.TEST_SHARD_ROWS", 4)
+    result = run("evaluate", *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    assert ("figures of one look" in result.stderr) is ("large" in arguments)
+    figures = json.loads(result.stdout)
+    assert figure in figures, figures
+
+
+@pytest.mark.parametrize("teacher", [[], ["--teacher", "default"]])
+def test_photos_become_a_shard_with_the_held_out_ones_apart(tmp_path, demo_image, teacher) -> None:
+    folder = tmp_path / "real_crops" / "somebody"
+    folder.mkdir(parents=True)
+    for k in range(5):
+        Image.fromarray(demo_image).save(folder / f"{k}.png")
+    for options, rows in (([], 4), (["--held-out"], 1)):
+        result = run("data", "cache", "photos", tmp_path, "-o", tmp_path / f"shard{rows}", "--crops", 1, *options, *teacher)
+        assert result.exit_code == 0, result.output
+        assert len(CachedSamples([tmp_path / f"shard{rows}"])) == rows and "sign_digits is not there" in result.stderr
 
 
 def test_meshes_of_an_earlier_run_do_not_outlive_its_record(photos, tmp_path) -> None:
@@ -243,6 +309,7 @@ def test_photos_are_found_once_each_and_named_apart(photos) -> None:
     found = find_photos([str(photos), str(photos / "a.png"), str(photos / "**" / "*.jpg")])
     assert [p.name for p in found] == ["a.png", "b.jpg"]
     assert output_names([Path("x/a.png"), Path("x/a.jpg"), Path("y/a.jpg"), Path("b.jpg")]) == ["a_png", "a_jpg", "a_jpg_2", "b"]
+    assert output_names([Path("x/IMG_1.JPG"), Path("y/img_1.jpg")]) == ["IMG_1_JPG", "img_1_jpg_2"]
 
 
 def test_half_precision_is_left_out_where_the_cpu_lacks_it(tmp_path, monkeypatch) -> None:

@@ -70,7 +70,7 @@ def load(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -> T:
     """Read a TOML file into `cls` and apply overrides such as `train.steps=100`."""
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"config {path} does not exist; the project's own are in configs/") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -14,7 +14,9 @@ from PIL import Image, UnidentifiedImageError
 
 from maskhand.errors import InputError
 
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
+UNREAD_SUFFIXES = {".heic", ".heif", ".avif"}
+"""Photos as some phones save them, which Pillow alone does not read everywhere."""
 DEFAULT_FOCAL_MM = 28.0
 """35 mm-equivalent focal length assumed of a photo that does not tell: a phone's main camera."""
 FILM_DIAGONAL_MM = math.hypot(36, 24)
@@ -85,7 +87,7 @@ def _from_file(path: Path) -> tuple[np.ndarray, float | None]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             return _from_pil(image, str(path))
     except UnidentifiedImageError:
-        hint = "; save it as JPEG or PNG first" if path.suffix.lower() in (".heic", ".heif", ".avif") else ""
+        hint = "; save it as JPEG or PNG first" if path.suffix.lower() in UNREAD_SUFFIXES else ""
         raise InputError(f"{path} is not an image that can be read{hint}") from None
     except Image.DecompressionBombError:
         raise InputError(f"{path} has too many pixels; scale it down first (Pillow's limit, Image.MAX_IMAGE_PIXELS)") from None

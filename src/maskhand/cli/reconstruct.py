@@ -68,9 +68,9 @@ def reconstruct(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    paths = [path for path in find_photos(inputs) if not is_result(path, out)]
+    paths = [path for path in find_photos(inputs) if not is_result(path)]
     if not paths:
-        raise InputError(f"the only photos of {', '.join(inputs)} are results in {out}")
+        raise InputError(f"the only photos of {', '.join(inputs)} are results of an earlier run")
     given = read_boxes(boxes) if boxes else None
     (name, count), *_ = Counter(path.name for path in paths).most_common(1)
     if given is not None and count > 1:
@@ -102,7 +102,7 @@ def reconstruct(
                 told = problem if isinstance(problem, InputError) else InputError(f"it could not be read or written: {problem}")
                 if len(paths) == 1:
                     raise told from problem
-                failed.append((path, told))
+                failed.append((path, str(told)))  # the error itself would keep the photo in memory
             else:
                 hands_total += count
                 if not count:
@@ -112,6 +112,9 @@ def reconstruct(
     console.print(f"{hands_total} hand{'s' * (hands_total != 1)} in {done} photo{'s' * (done != 1)} -> {escape(str(out))}")
     if empty:
         console.print(f"no hand found in {len(empty)}: {escape(', '.join(p.name for p in empty[:5]))}{' ...' * (len(empty) > 5)}")
+    unread = [file for text in inputs if Path(text).is_dir() for file in Path(text).rglob("*") if is_unread(file)]
+    if unread:
+        console.print(f"{len(unread)} left out, {escape(unread[0].name)} first: save {unread[0].suffix} as JPEG or PNG first")
     for path, why in failed:
         console.print(f"[red]skipped[/red] {escape(f'{path}: {why}')}", highlight=False, soft_wrap=True)
     if failed:
@@ -134,6 +137,8 @@ def reconstruct_one(
     from maskhand.images import read_photo
     from maskhand.rendering.overlay import draw_result
 
+    if boxes is not None and path.name not in boxes:
+        raise InputError(f"the boxes file has no entry for {path.name}")
     photo = read_photo(path, focal_px=focal)
     known: Side | None = None
     if side is not SideChoice.auto:
@@ -141,8 +146,6 @@ def reconstruct_one(
     if boxes is None:
         hands = predictor.from_photo(photo, steps=steps, side=known)
     else:
-        if path.name not in boxes:
-            raise InputError(f"the boxes file has no entry for {path.name}")
         listed = boxes[path.name]
         if not isinstance(listed, list):
             raise InputError(f"the boxes of {path.name} are {listed!r}; expected a list of [x1, y1, x2, y2]")
@@ -154,21 +157,25 @@ def reconstruct_one(
 def write_result(
     out: Path, name: str, path: Path, photo: Photo, hands: list[Hand], picture: np.ndarray, *, steps: int, mesh: str
 ) -> None:
-    """Meshes, picture and record of hands; meshes of an earlier run that this one lacks go, the record comes last."""
+    """Meshes, picture and record of hands; meshes of an earlier run that this one lacks go.
+
+    The record comes first, as NAME.json.part, so that a run that was stopped knows its files again, and takes its name last.
+    """
     import json
 
     from maskhand.cli.record import result_record
     from maskhand.rendering.sheet import written_picture
 
     meshes = [f"{name}_{k}.{mesh}" if mesh != "none" else "" for k in range(len(hands))]
+    stale = recorded_files(out, name) - {*meshes, f"{name}.png", f"{name}.json"}
+    record, part = out / f"{name}.json", out / f"{name}.json.part"
+    part.write_text(json.dumps(result_record(path.name, photo.pixels, hands, meshes, steps=steps), indent=1) + "\n")
     for hand, file in zip(hands, meshes, strict=True):
         if file:
             hand.export(out / file)
     written_picture(out / f"{name}.png", picture)
-    record, part = out / f"{name}.json", out / f"{name}.json.part"
-    for stale in recorded_meshes(record) - set(meshes):
-        (out / stale).unlink(missing_ok=True)
-    part.write_text(json.dumps(result_record(path.name, photo.pixels, hands, meshes, steps=steps), indent=1) + "\n")
+    for file in stale:
+        (out / file).unlink(missing_ok=True)
     part.replace(record)
 
 
@@ -199,9 +206,16 @@ def find_photos(inputs: list[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def is_result(path: Path, out: Path) -> bool:
-    """Whether a picture is one that an earlier run put into the folder of results: its record lies beside it."""
-    return path.suffix == ".png" and path.resolve().parent == out.resolve() and _hands(path.with_suffix(".json")) is not None
+def is_result(path: Path) -> bool:
+    """Whether a picture is one that an earlier run made: its record lies beside it."""
+    return path.suffix == ".png" and path.name in recorded_files(path.parent, path.stem)
+
+
+def is_unread(path: Path) -> bool:
+    """Whether a file is a photo of a kind that cannot be read."""
+    from maskhand.images import UNREAD_SUFFIXES
+
+    return path.suffix.lower() in UNREAD_SUFFIXES
 
 
 def refuse_to_overwrite(out: Path, names: list[str]) -> None:
@@ -220,8 +234,7 @@ def refuse_to_overwrite(out: Path, names: list[str]) -> None:
         if result := written.fullmatch(path.name):
             present[result[1]].append(path.name)
     for name in names:
-        record = out / f"{name}.json"
-        ours = recorded_meshes(record) | (set() if _hands(record) is None else {record.name, f"{name}.png"})
+        ours = recorded_files(out, name)
         foreign = [file for file in present[name] if file not in ours]
         if foreign:
             raise InputError(
@@ -229,10 +242,16 @@ def refuse_to_overwrite(out: Path, names: list[str]) -> None:
             )
 
 
-def recorded_meshes(record: Path) -> set[str]:
-    """The mesh files in its folder that an earlier run's record names; none if there is no such record."""
-    named = {hand.get("mesh") for hand in _hands(record) or [] if isinstance(hand, dict)}
-    return {mesh for mesh in named if isinstance(mesh, str) and mesh == Path(mesh).name and mesh.startswith(f"{record.stem}_")}
+def recorded_files(folder: Path, name: str) -> set[str]:
+    """What earlier runs wrote for a photo, by their records, one that was stopped by its NAME.json.part; nothing without them."""
+    files: set[str] = set()
+    for record in (folder / f"{name}.json", folder / f"{name}.json.part"):
+        hands = _hands(record)
+        if hands is not None:
+            named = {hand.get("mesh") for hand in hands if isinstance(hand, dict)}
+            meshes = {m for m in named if isinstance(m, str) and m == Path(m).name and m.startswith(f"{name}_")}
+            files |= {f"{name}.json", f"{name}.png", *meshes}
+    return files
 
 
 def _hands(record: Path) -> list | None:
@@ -240,7 +259,7 @@ def _hands(record: Path) -> list | None:
     import json
 
     try:
-        content = json.loads(record.read_text())
+        content = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     ours = isinstance(content, dict) and "maskhand" in content and isinstance(content.get("hands"), list)
@@ -248,16 +267,26 @@ def _hands(record: Path) -> list | None:
 
 
 def output_names(paths: list[Path]) -> list[str]:
-    """A name per photo, its stem; photos that share one keep their suffix, and a number if even that is shared."""
-    stems = [p.stem for p in paths]
+    """A name per photo, its stem; photos that share one keep their suffix, and a number if even that is shared.
+
+    Names that differ in case alone, or in how an accent is written, are shared: many file systems take them for one.
+    """
+    import unicodedata
+
+    def folded(name: str) -> str:
+        return unicodedata.normalize("NFC", name).casefold()
+
+    shared = Counter(folded(path.stem) for path in paths)
     names: list[str] = []
+    taken: set[str] = set()
     for path in paths:
-        name = path.stem if stems.count(path.stem) == 1 else path.name.replace(".", "_")
+        name = path.stem if shared[folded(path.stem)] == 1 else path.name.replace(".", "_")
         serial, unique = 1, name
-        while unique in names:
+        while folded(unique) in taken:
             serial += 1
             unique = f"{name}_{serial}"
         names.append(unique)
+        taken.add(folded(unique))
     return names
 
 
@@ -266,7 +295,7 @@ def read_boxes(path: Path) -> dict[str, list]:
     import json
 
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"boxes file {path} does not exist") from None
     except (ValueError, OSError) as error:

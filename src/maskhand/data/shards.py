@@ -107,7 +107,7 @@ def write_tar(path: Path, samples: Iterable[Sample], first: int, config: ShardCo
                 archive.addfile(info, io.BytesIO(content))
             count += 1
     digest = hashlib.sha256(partial.read_bytes()).hexdigest()
-    partial.rename(path)
+    partial.replace(path)
     entry = {
         "tar": path.name,
         "count": count,
@@ -124,7 +124,7 @@ def write_tar(path: Path, samples: Iterable[Sample], first: int, config: ShardCo
 def _write_json(path: Path, content: Any) -> None:
     partial = path.with_suffix(".json.part")
     partial.write_text(json.dumps(content, indent=1))
-    partial.rename(path)
+    partial.replace(path)
 
 
 @dataclass(frozen=True)

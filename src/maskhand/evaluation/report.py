@@ -16,7 +16,7 @@ from maskhand.images import made_folder
 def write_report(report: Report, folder: str | Path) -> tuple[Path, Path]:
     """report.md and report.json in a folder."""
     folder = made_folder(folder)
-    (folder / "report.md").write_text(as_markdown(report))
+    (folder / "report.md").write_text(as_markdown(report), encoding="utf-8")
     content: dict[str, Any] = {
         "benchmark": report.protocol.name,
         "split": report.split,

@@ -17,6 +17,9 @@ STEADY_FACTOR, STEADY_SHIFT = 2.0, 0.1
 """Side of the default crop over the larger side of their box, and how far it is moved towards the fingers, in heights of the
 box [MediaPipe]. A crop around all 21 keypoints loses the finger that its first guess missed."""
 
+OPENCV_PX = 32_000
+"""Wider images are cut before OpenCV warps them: it counts pixels in 16 bits."""
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -68,8 +71,8 @@ class Crop:
         """
         shrink = self.side / size
         matrix = self.matrix
-        if shrink > 1.5:
-            image, matrix = self._reduced(image, shrink, matrix)
+        if shrink > 1.5 or max(image.shape[:2]) > OPENCV_PX:
+            image, matrix = self._reduced(image, max(shrink, 1.0), matrix)
         to_pixels = np.array([[size / 2, 0, size / 2 - 0.5], [0, size / 2, size / 2 - 0.5], [0, 0, 1.0]])
         half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])  # OpenCV counts from pixel centres
         full = to_pixels @ np.vstack([matrix, [0, 0, 1]]) @ half

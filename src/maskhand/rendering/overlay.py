@@ -82,8 +82,8 @@ def draw_overlay(image: np.ndarray, hands: Sequence[Hand], scale: float = 1.0) -
     height, width = image.shape[:2]
     for hand in sorted(hands, key=lambda h: -float(h.vertices[:, 2].mean())):
         focal, centre = hand.focal_px * scale, np.array([width, height]) / 2
-        colour, alpha = _render(hand, hand.vertices, focal, centre, (height, width))
-        canvas = (canvas * (1 - 0.92 * alpha) + 255 * colour * 0.92 * alpha).astype(np.uint8)
+        part, colour, alpha = _render(hand, hand.vertices, focal, centre, (height, width))
+        canvas[part] = canvas[part] * (1 - 0.92 * alpha) + 255 * colour * 0.92 * alpha
     return _labelled(canvas, hands, scale)
 
 
@@ -97,10 +97,10 @@ def draw_view(hand: Hand, size: int, *, yaw_deg: float = 55.0, pitch_deg: float 
     radius = float(np.linalg.norm(turned[:, :2], axis=1).max())
     distance = 0.6
     focal = 0.42 * size * distance / max(radius, 1e-6)
-    colour, alpha = _render(hand, turned + [0, 0, distance], focal, np.array([size / 2, size / 2]), (size, size))
+    part, colour, alpha = _render(hand, turned + [0, 0, distance], focal, np.array([size / 2, size / 2]), (size, size))
     shade = np.linspace(1.0, 0.93, size)[:, None, None]
-    paper = np.array(PAPER, float) * shade
-    picture = np.broadcast_to(paper, (size, size, 3)) * (1 - alpha) + 255 * colour * alpha
+    picture = np.broadcast_to(np.array(PAPER, float) * shade, (size, size, 3)).copy()
+    picture[part] = picture[part] * (1 - alpha) + 255 * colour * alpha
     return picture.clip(0, 255).astype(np.uint8)
 
 
@@ -115,20 +115,19 @@ def hand_colours(hand: Hand) -> np.ndarray:
 
 def _render(
     hand: Hand, vertices: np.ndarray, focal: float, centre: np.ndarray, size: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Shaded colour and coverage of a hand, both in [0, 1], (H, W, 3) and (H, W, 1)."""
+) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
+    """The part of a picture (H, W) that a hand covers, its shaded colour (h, w, 3) and coverage (h, w, 1) there, in [0, 1]."""
     s = SUPERSAMPLING
     flat = (focal * vertices[:, :2] / np.maximum(vertices[:, 2:], 1e-3) + centre) * s
     points = np.c_[flat, vertices[:, 2]].astype(np.float32)
     normals = vertex_normals(vertices.astype(np.float32), hand.faces.astype(np.int32))
     values = np.concatenate([normals, hand_colours(hand)], axis=1)
     height, width = size
-    colour, alpha = np.zeros((height, width, 3)), np.zeros((height, width, 1))
-    # Only the part of the picture that the hand covers is drawn.
     low = np.floor(flat.min(0) / s).astype(int).clip(0, (width, height))
-    high = np.ceil(flat.max(0) / s + 1).astype(int).clip(0, (width, height))
-    if (high <= low).any():
-        return colour, alpha
+    high = np.ceil(flat.max(0) / s + 1).astype(int).clip(low, (width, height))
+    part = (slice(low[1], high[1]), slice(low[0], high[0]))
+    if (high == low).any():
+        return part, np.zeros((*(high - low)[::-1], 3)), np.zeros((*(high - low)[::-1], 1))
     points[:, :2] -= low * s
     fragments = rasterise(points, hand.faces, values, ((high - low)[1] * s, (high - low)[0] * s))
     covered = fragments.face >= 0
@@ -137,10 +136,7 @@ def _render(
     target = tuple(int(v) for v in (high - low))
     mask = cv2.resize(covered.astype(np.float32), target, interpolation=cv2.INTER_AREA)[..., None]
     summed = cv2.resize(lit, target, interpolation=cv2.INTER_AREA)
-    part = (slice(low[1], high[1]), slice(low[0], high[0]))
-    colour[part] = summed / np.maximum(mask, 1e-6)
-    alpha[part] = mask
-    return colour, alpha
+    return part, summed / np.maximum(mask, 1e-6), mask
 
 
 def _lit(values: np.ndarray) -> np.ndarray:

@@ -56,6 +56,12 @@ def written_picture(path: str | Path, picture: np.ndarray) -> Path:
         InputError: it cannot be written.
 
     """
-    if not cv2.imwrite(str(path), picture[:, :, ::-1]):
+    path = Path(path)
+    kept, encoded = cv2.imencode(path.suffix, picture[:, :, ::-1])
+    if not kept:
         raise InputError(f"{path} cannot be written")
-    return Path(path)
+    try:
+        path.write_bytes(encoded.tobytes())  # OpenCV itself cannot take every file name
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+    return path
