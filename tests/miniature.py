@@ -234,6 +234,20 @@ def interhand(root: Path, scenes: list[Scene]) -> None:
     save_json(folder / "InterHand2.6M_test_MANO_NeuralAnnot.json", {"0": mano})
 
 
+DISTORTION = np.array([-0.3, 0.2, 0.001, -0.002, 0.05])
+"""k1, k2, p1, p2, k3 of the Brown-Conrady model."""
+
+
+def distorted(points: np.ndarray) -> np.ndarray:
+    """(21, 2) pixels of camera-frame points [m] through MTC's lens, by the model's own formula."""
+    k1, k2, p1, p2, k3 = DISTORTION
+    x, y = (points[:, :2] / points[:, 2:]).T
+    r2 = x * x + y * y
+    radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3
+    bent = np.c_[x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y]
+    return bent * [INTRINSIC[0, 0], INTRINSIC[1, 1]] + INTRINSIC[:2, 2]
+
+
 def mtc(root: Path, scenes: list[Scene]) -> None:
     rotation, shift = cv2.Rodrigues(np.array([0.3, -2.0, 0.4]))[0], np.array([[3.0], [-20.0], [80.0]])  # cm
     entries = []
@@ -245,7 +259,7 @@ def mtc(root: Path, scenes: list[Scene]) -> None:
         hand = {"landmarks": world.ravel().tolist(), "2D": {4: view, 7: hidden}}
         entries.append({"seqName": "171026_pose1", "frame_str": frame, f"{scene.side}_hand": hand})
         save_image(root / "hdImgs" / "171026_pose1" / frame / f"00_04_{frame}.jpg", scene)
-    camera = {"K": INTRINSIC, "R": rotation, "t": shift, "distCoef": np.zeros(5)}
+    camera = {"K": INTRINSIC, "R": rotation, "t": shift, "distCoef": DISTORTION}
     save_pickle(root / "annotation.pkl", {"training_data": [], "testing_data": entries})
     save_pickle(root / "camera_data.pkl", {"171026_pose1": {4: camera, 7: camera}})
 

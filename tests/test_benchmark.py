@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -208,20 +209,22 @@ def test_the_principal_point_becomes_the_middle_of_the_image() -> None:
         np.testing.assert_array_equal(padded[y : y + 20, x : x + 30], image)
 
 
-def test_an_output_that_cannot_be_written_is_said_before_the_work(folders, tmp_path) -> None:
+def test_an_output_that_cannot_be_written_is_said_before_the_work(folders, tmp_path, monkeypatch) -> None:
     (tmp_path / "file").write_text("")
+    for work in ("maskhand.evaluation.benchmark.read_truth", "maskhand.data.check.check"):
+        monkeypatch.setattr(work, lambda *_, **__: pytest.fail("it has begun"))
     for arguments in (
         ["evaluate", "freihand", str(folders["freihand"]), "-o", str(tmp_path / "file")],
         ["evaluate", "compare", "freihand", str(folders["freihand"]), "a", "b", "-o", str(tmp_path / "no" / "x.png")],
         ["data", "check", "freihand", str(folders["freihand"]), "-o", str(tmp_path / "x")],
     ):
         result = CliRunner().invoke(app, arguments)
-        assert isinstance(result.exception, InputError), result.output
+        assert isinstance(result.exception, InputError) and "cannot be" in str(result.exception), result.output
 
 
 def test_options_of_the_model_are_refused_where_a_file_is_scored(folders, tmp_path) -> None:
     arguments = ["evaluate", "freihand", str(folders["freihand"]), "-o", str(tmp_path), "--predictions", "x.json"]
-    for option in (["--steps", "1"], ["--model", "large"], ["--keypoints", "truth"]):
+    for option in (["--steps", "1"], ["--model", "large"], ["--keypoints", "truth"], ["--temperature", "1"], ["--no-refine"]):
         result = CliRunner().invoke(app, [*arguments, *option])
         assert isinstance(result.exception, InputError) and "scores a file" in str(result.exception)
 
@@ -230,7 +233,7 @@ def test_a_hand_outside_its_image_has_an_answer_all_the_same(folders, predictor)
     truth = read_truth(protocol_of("freihand"), folders["freihand"], "evaluation", limit=1)
     (sample,) = truth.samples
     away = replace(sample, box=np.array([-500.0, -500.0, -400.0, -400.0]))
-    found, _ = predict(predictor, [away], kind="3d", steps=1)
+    found, _ = predict(predictor, [away], protocol_of("freihand"), steps=1)
     assert found.joints.shape == (1, 21, 3) and np.isfinite(found.joints).all()
 
 
@@ -243,6 +246,36 @@ def test_our_model_runs_a_benchmark_and_says_its_hand_is_another(folders, tmp_pa
     truth = read_truth(protocol_of("freihand"), folders["freihand"], "evaluation", limit=2)
     found, _ = load_predictions(tmp_path / "pred.json", protocol_of("freihand"), truth.names)
     assert measure(protocol_of("freihand"), truth, found, draws=10)["PA-MPJPE"].value < 40
+
+
+def test_the_networks_own_answer_and_drawn_codes_are_others(folders, tmp_path) -> None:
+    arguments = ["evaluate", "freihand", str(folders["freihand"]), "--limit", "1", "--steps", "2"]
+    answers = {}
+    for name, options in {
+        "fitted": [],
+        "bare": ["--no-refine"],
+        "drawn": ["--no-refine", "--temperature", "1", "--top-k", "100"],
+        "again": ["--no-refine", "--temperature", "1", "--top-k", "100"],
+    }.items():
+        result = CliRunner().invoke(app, [*arguments, *options, "-o", str(tmp_path / name)])
+        assert result.exit_code == 0, result.output
+        answers[name] = json.loads((tmp_path / name / "pred.json").read_text())[0][0]
+    assert "drawn at temperature 1 among the 100 likeliest" in (tmp_path / "drawn" / "report.md").read_text()
+    assert answers["drawn"] == answers["again"]
+    assert len({str(answers[name]) for name in ("fitted", "bare", "drawn")}) == 3
+    result = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "x"), "--top-k", "5"])
+    assert isinstance(result.exception, InputError) and "add --temperature" in str(result.exception)
+
+
+def test_fingertips_are_the_benchmarks_vertices_on_mano(folders, predictor, monkeypatch) -> None:
+    protocol = protocol_of("ho3dv3")
+    truth = read_truth(protocol_of("freihand"), folders["freihand"], "evaluation", limit=1)
+    vertices, joints = np.random.default_rng(0).normal(size=(2, 778, 3)) + [0, 0, 5]
+    hand = SimpleNamespace(vertices=vertices, joints=joints[:21], focal_px=500.0)
+    monkeypatch.setattr(predictor, "reconstruct", lambda *_, **__: [hand])
+    (found,) = predict(predictor, truth.samples, protocol)[0].joints
+    np.testing.assert_array_equal(found[[4, 8, 12, 16, 20]], vertices[[744, 320, 443, 554, 671]])
+    np.testing.assert_array_equal(found[:4], joints[:4])
 
 
 def test_comparison_finds_the_better_system_and_draws_the_worst(folders, tmp_path) -> None:

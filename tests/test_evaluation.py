@@ -68,9 +68,18 @@ def test_calibration_recovers_the_curve_that_made_the_data() -> None:
 
 def test_the_shipped_model_beats_the_landmark_networks_3d_on_synthetic_images(predictor, tmp_path) -> None:
     cache_synthetic(tmp_path, seed=777, shard=0, rows=96, config=SceneConfig())
-    errors = reconstructed(predictor.model, predictor.hand_model, CachedSamples(complete_shards(tmp_path)), steps=3).means()
-    assert errors["pa_mpjpe_mm"] < 0.75 * errors["landmark_network_pa_mpjpe_mm"]
+    samples = CachedSamples(complete_shards(tmp_path))
+    bare, fitted = (
+        reconstructed(predictor.model, predictor.hand_model, samples, refine=refine, calibration=predictor.calibration)
+        for refine in (False, True)
+    )
+    errors = fitted.means()
+    assert errors["pa_mpjpe_mm"] < 0.98 * bare.means()["pa_mpjpe_mm"], "the fit helps"
+    assert bare.means()["pa_mpjpe_mm"] < 0.7 * errors["landmark_network_pa_mpjpe_mm"]
     assert errors["spearman_joint"] > 0.2
+    right = (fitted.joint_mm < 10).double().mean().item()
+    assert predictor.calibration != Calibration(), "the shipped weights bring their own"
+    assert fitted.confidence.mean().item() == pytest.approx(right, abs=0.07)
 
 
 def test_the_worst_test_images_are_drawn_worst_first(predictor, tmp_path) -> None:

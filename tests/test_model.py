@@ -304,6 +304,27 @@ def test_the_papers_vit_h_runs_forward() -> None:
     assert [tuple(x.shape[-2:]) for x in levels] == [(64, 48), (16, 12)]
 
 
+def test_the_vit_starts_from_an_expert_of_vitpose(tmp_path) -> None:
+    transformers = pytest.importorskip("transformers", reason="the extra 'vit' is not installed")
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "mlp_ratio": 4}
+    pose = transformers.VitPoseForPoseEstimation(
+        transformers.VitPoseConfig(
+            backbone_config=transformers.VitPoseBackboneConfig(**size, num_experts=6, part_features=8), num_labels=17
+        )
+    )
+    pose.save_pretrained(tmp_path / "plus")
+    backbone = VitBackbone(depth=2, width=32, heads=4).eval()
+    backbone.start_from(str(tmp_path / "plus"), expert=4)
+    image = torch.rand(1, 3, 256, 192)
+    with torch.no_grad():
+        theirs = pose.backbone.eval()(image, dataset_index=torch.tensor([4])).feature_maps[-1]
+        torch.testing.assert_close(backbone.vit(image).feature_maps[-1], theirs)
+    with pytest.raises(ConfigError, match="no ViT of 3 layers"):
+        VitBackbone(depth=3, width=32, heads=4).start_from(str(tmp_path / "plus"))
+    with pytest.raises(ConfigError, match="cannot be read as a ViTPose model"):
+        backbone.start_from(str(tmp_path / "nothing"))
+
+
 @pytest.mark.parametrize("keypoint_width", [0, 16])
 def test_the_model_overfits_four_samples(keypoint_width, hand_model, poses) -> None:
     settings = ModelTraining(

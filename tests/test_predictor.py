@@ -12,6 +12,7 @@ import torch
 
 from maskhand import AssetError, ConfigError, InputError, load
 from maskhand.cli.record import result_record
+from maskhand.geometry.crop import crop_around
 from maskhand.given import checked_keypoints
 from maskhand.images import read_photo
 from maskhand.model.answer import apart_from_others
@@ -32,6 +33,22 @@ def test_the_demo_picture_gives_a_right_and_a_left_hand(hands) -> None:
         assert hand.pose.shape == (16, 3, 3) and hand.shape.shape == (10,) and hand.box.shape == (4,)
         assert 0 <= hand.confidence <= 1 and ((hand.joint_confidence >= 0) & (hand.joint_confidence <= 1)).all()
         np.testing.assert_allclose(hand.pose @ hand.pose.transpose(0, 2, 1), np.tile(np.eye(3), (16, 1, 1)), atol=1e-4)
+
+
+def test_crops_as_they_come_take_the_keypoints_seen_upright(predictor, demo_image, monkeypatch) -> None:
+    found = predictor.provider.find(demo_image)
+    photo = read_photo(demo_image)
+    sides = [hand.side == "left" for hand in found]
+    upright = [crop_around(hand.keypoints, mirrored=left) for hand, left in zip(found, sides, strict=True)]
+    _, seen = predictor._look(photo, upright, found)
+    monkeypatch.setattr(predictor.model, "config", replace(predictor.model.config, upright_crop=False))
+    boxes = [crop_around(hand.keypoints, mirrored=left, upright=False) for hand, left in zip(found, sides, strict=True)]
+    _, points = predictor._look(photo, boxes, found)
+    for k, (one, other) in enumerate(zip(upright, boxes, strict=True)):
+        np.testing.assert_allclose(other.to_photo(points[k, :, :2].numpy()), found[k].keypoints[:, :2], atol=0.05)
+        apart = one.to_photo(seen[k, :, :2].numpy()) - found[k].keypoints[:, :2]
+        assert np.linalg.norm(apart, axis=1).mean() < 0.05 * one.side
+        assert (seen[k, :, 3] * one.side - points[k, :, 3] * other.side).abs().mean() < 0.1 * one.side, "depth in one unit"
 
 
 def test_hands_lie_before_the_camera_at_a_believable_size_and_distance(hands) -> None:

@@ -2,20 +2,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from maskhand.assets import load
 from maskhand.checkpoint import read_state, read_weights, save_state, save_weights
+from maskhand.cli.main import app
 from maskhand.data.cached import CachedSamples, mixed_batches, mixed_indices, moved
 from maskhand.data.feature_cache import TrunkReader, cache_synthetic, complete_shards, missing_shards, photo_truth, write_shard
 from maskhand.data.live import live_batches
+from maskhand.detection.finder import HandFinder
 from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.errors import AssetError, ConfigError, InputError
 from maskhand.evaluation.synthetic import TEST_SEED
+from maskhand.geometry.crop import crop_around
 from maskhand.hand_model.free_hand import free_hand_data
+from maskhand.model.confidence import Calibration
 from maskhand.model.config import EncoderConfig, ModelConfig
 from maskhand.model.encoder import CACHED_BLOCK
 from maskhand.model.maskhand import MaskHandModel
@@ -404,10 +411,46 @@ def test_weights_of_another_tokenizer_are_no_start(tmp_path, hand_model) -> None
         ModelStage(config, first, hand_model)
 
 
+def test_two_runs_become_a_file_that_loads_with_its_confidence(tmp_path, shards) -> None:
+    model = MaskHandModel(ModelConfig(width=16, heads=2, synthesizer_layers=1), VqMano(TOKENIZER))
+    for name in ("later", "earlier"):
+        save_weights(tmp_path / f"{name}.safetensors", *shipped_weights(model))
+        torch.nn.init.normal_(model.embed.weight, std=0.1)
+    later, earlier, mixed, shipped = (str(tmp_path / f"{name}.safetensors") for name in ("later", "earlier", "mixed", "shipped"))
+    for arguments in (
+        ["average", later, earlier, "-o", mixed, "--share", "0.25"],
+        ["ship", mixed, "-o", shipped, "--cache", str(shards / "validation")],
+    ):
+        result = CliRunner().invoke(app, ["train", *arguments])
+        assert result.exit_code == 0, result.output
+    one, other, between = (read_weights(path)[0]["embed.weight"] for path in (later, earlier, mixed))
+    torch.testing.assert_close(between, 0.25 * one + 0.75 * other)
+    _, config = read_weights(shipped)
+    assert load(shipped).calibration == Calibration(**config["calibration"])
+    assert Path(shipped).stat().st_size < 0.6 * Path(mixed).stat().st_size
+
+
 def test_the_networks_keypoints_are_as_fine_in_half_precision(hand_model) -> None:
     config = ModelTraining(train=train_config(), data=DataConfig(synthetic="live"), model=ModelConfig(width=16, heads=2))
     objective = ModelStage(config, VqMano(TOKENIZER), hand_model).module
     image = torch.rand(1, 3, 224, 224)
     with torch.autocast("cpu", torch.bfloat16):
-        half = objective._network_keypoints(image)
-    assert torch.equal(half, objective._network_keypoints(image))
+        half = objective._network_keypoints(image, torch.zeros(1, 21, 2))
+    assert torch.equal(half, objective._network_keypoints(image, torch.zeros(1, 21, 2)))
+
+
+def test_the_network_reads_turned_crops_upright(hand_model, demo_image) -> None:
+    hand = max(HandFinder().find(demo_image), key=lambda hand: hand.right)
+    model = ModelConfig(width=16, heads=2, upright_crop=False)
+    objective = ModelStage(
+        ModelTraining(train=train_config(), data=DataConfig(synthetic="live"), model=model), VqMano(TOKENIZER), hand_model
+    ).module
+    straight = crop_around(hand.keypoints, mirrored=False)
+    for turn in (0.0, 2.0, -1.3):
+        crop = replace(straight, angle=straight.angle + turn)
+        image = torch.from_numpy(crop.extract(demo_image, 224)).permute(2, 0, 1)[None] / 255
+        true = torch.from_numpy(crop.to_crop(hand.keypoints[:, :2]))[None]
+        seen = objective._network_keypoints(image, true)[0]
+        assert (seen[:, :2] - true[0]).norm(dim=-1).mean() < 0.06, "less than a finger's width"
+        cached = TrunkReader()(crop.extract(demo_image, 224)[None], true.numpy())["points"][0]
+        np.testing.assert_allclose(cached, seen, atol=0.02)

@@ -31,6 +31,7 @@ def test_sampling_follows_the_cosine_schedule_and_never_re_masks(steps: int) -> 
         kept = seen[step - 1] != -1
         assert (tokens[kept] == seen[step - 1][kept]).all(), "a kept token stays as it is"
     assert result.masked_counts[-1] == 0
+    torch.testing.assert_close(result.by_round[:, -1], result.confidence.mean(1))
     assert (result.confidence > 0).all()
     last = seen[-1] != -1
     assert (seen[-1][last] == result.tokens[last]).all()

@@ -35,6 +35,8 @@ def load(
     device: str = "cpu",
     refine: bool = True,
     looks: int | None = None,
+    temperature: float = 0.0,
+    top_k: int | None = None,
 ) -> Predictor:
     """A predictor with weights.
 
@@ -45,6 +47,8 @@ def load(
         device: `cpu`, `cuda`, `cuda:1`, `mps`.
         refine: nudge each pose towards the keypoints it was made from; False gives the network's bare answer.
         looks: how many shaken crops of each hand are averaged; the size's own number if left out.
+        temperature, top_k: how codes are drawn (paper, Section 3.4), the same each time; at 0 each is the mean of what is
+            likely, which is nearer to the truth than what is drawn [ours].
 
     Raises:
         AssetError: no such weights, damaged ones, or ones trained on another hand model.
@@ -67,6 +71,8 @@ def load(
             device=device,
             refine=refine,
             looks=EMBEDDED.get(str(name), 1) if looks is None else looks,
+            temperature=temperature,
+            top_k=top_k,
         )
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error

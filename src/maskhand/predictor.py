@@ -64,7 +64,14 @@ class Predictor:
         device: str = "cpu",
         refine: bool = True,
         looks: int = 1,
+        temperature: float = 0.0,
+        top_k: int | None = None,
     ) -> None:
+        if temperature < 0:
+            raise InputError(f"temperature is {temperature}; 0 takes the likeliest code, above 0 codes are drawn")
+        if top_k is not None:
+            whole_number(top_k, "top_k", model.tokenizer.config.codebook_size)
+        self.temperature, self.top_k = temperature, top_k
         self.looks = whole_number(looks, "looks", MAX_LOOKS)
         self.model, self.hand_model = model.eval().to(device), hand_model.to(device)
         # Networks of its own on another device: the shared ones stay where other predictors use them.
@@ -184,7 +191,7 @@ class Predictor:
         steps = whole_number(steps, "steps", MAX_STEPS)
         photo = replace(read_photo(image, focal_px=hand.focal_px), focal_source=hand.details["focal_source"])
         crop, given = hand.details["crop"], hand.details["given"]
-        maps, points = self._look(photo, [crop])
+        maps, points = self._look(photo, [crop], [hand.details["detected"]])
         if given is not None:
             points = torch.from_numpy(given[None]).to(self.device)
         seen = self._seen(photo, [crop], maps)
@@ -240,12 +247,12 @@ class Predictor:
         ]
         if boxes is not None:
             found = [replace(hand, given_box=box) for hand, box in zip(found, boxes, strict=True)]
-        maps, points = self._look(photo, crops)
+        maps, points = self._look(photo, crops, found)
         if own is None and self.model.config.upright_crop:
             crops, maps, points = self._settled(photo, found, crops, maps, points)
         every = [look for crop in crops for look in looks_around(crop, self.looks)]
         if self.looks > 1:
-            maps, points = self._look(photo, every)
+            maps, points = self._look(photo, every, [hand for hand in found for _ in range(self.looks)])
         if own is not None:
             unknown = np.full(21, np.nan)  # depth
             repeated = own.repeat(self.looks, axis=0)
@@ -296,7 +303,7 @@ class Predictor:
         if unsure:
             upright = self.model.config.upright_crop
             crops = [crop_around(found[k].keypoints, mirrored=left, upright=upright) for left in (False, True) for k in unsure]
-            maps, points = self._look(photo, crops)
+            maps, points = self._look(photo, crops, 2 * [found[k] for k in unsure])
             answer = self._predict(photo, crops, maps, points, SIDE_STEPS, instead=False)
             as_right, as_left = off_keypoints(self.hand_model, answer).cpu().chunk(2)
             odds = side_odds(torch.tensor([found[k].right for k in unsure]), as_right, as_left)
@@ -310,10 +317,16 @@ class Predictor:
         return views.permute(0, 3, 1, 2).float() / 255
 
     @torch.inference_mode()
-    def _look(self, photo: Photo, crops: list[Crop]) -> tuple[Maps, torch.Tensor]:
-        """The landmark network's maps by scale, and its keypoints (crop coordinates, confidence, depth)."""
+    def _look(self, photo: Photo, crops: list[Crop], found: list[DetectedHand]) -> tuple[Maps, torch.Tensor]:
+        """The landmark network's maps by scale, and its keypoints (crop coordinates, confidence, depth).
+
+        It reads hands that stand upright. Where crops show them as they come, what it saw before counts (`found`).
+        """
         maps, pooled = self.landmarks.trunk(self._views(photo, crops, INPUT_PX))
-        return by_scale(maps), self.landmarks.read(pooled).keypoints
+        if self.model.config.upright_crop:
+            return by_scale(maps), self.landmarks.read(pooled).keypoints
+        points = np.stack([_seen_before(hand, crop) for hand, crop in zip(found, crops, strict=True)])
+        return by_scale(maps), torch.tensor(points, dtype=torch.float32, device=self.device)
 
     def _settled(
         self, photo: Photo, found: list[DetectedHand], crops: list[Crop], maps: Maps, points: torch.Tensor
@@ -329,7 +342,7 @@ class Predictor:
             crops, around = list(crops), seen
             for k in moved:
                 crops[k] = crop_around(seen[k], mirrored=crops[k].mirrored)
-            new_maps, new_points = self._look(photo, [crops[k] for k in moved])
+            new_maps, new_points = self._look(photo, [crops[k] for k in moved], [found[k] for k in moved])
             index = torch.tensor(moved, device=points.device)
             maps = {scale: x.index_copy(0, index, new_maps[scale]) for scale, x in maps.items()}
             points = points.index_copy(0, index, new_points)
@@ -340,7 +353,16 @@ class Predictor:
         self, photo: Photo, crops: list[Crop], maps: Maps, points: torch.Tensor, steps: int, *, instead: bool
     ) -> Prediction:
         """The network's answer. Its image encoder starts from the landmark network's own trunk: the maps serve both."""
-        return self.model.reconstruct(self._seen(photo, crops, maps), points, self.hand_model, instead=instead, steps=steps)
+        return self.model.reconstruct(
+            self._seen(photo, crops, maps),
+            points,
+            self.hand_model,
+            instead=instead,
+            steps=steps,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            generator=torch.Generator(self.device).manual_seed(0),
+        )
 
     def _seen(self, photo: Photo, crops: list[Crop], maps: Maps) -> Maps | torch.Tensor:
         """What the model's image encoder takes of crops whose maps by the landmark network are known."""
@@ -374,10 +396,11 @@ class Predictor:
         vertices, keypoints, marks, seen = (
             (x[0].cpu().double() * flip) @ turn.T for x in (mesh.vertices, mesh.keypoints, marks, seen)
         )
-        # Where the keypoints should come to lie: as measured, and as the network drew them where nothing was measured.
-        measured = (given[:, 2:3] > 0) * MEASURED_SHARE
+        # Where the keypoints should come to lie: as measured, and as the network drew them where nothing was measured, or is to
+        # be left alone.
+        measured = (given[:, 2:3] > 0) * (MEASURED_SHARE if self.refine else 0.0)
         target = torch.from_numpy(crop.to_photo(measured * given[:, :2] + (1 - measured) * flat).astype(np.float64))
-        trust = torch.from_numpy(np.where(given[:, 2] > 0, np.clip(given[:, 2], 0.3, 1.0), 0.3)).double()
+        trust = torch.from_numpy(np.where(measured[:, 0] > 0, np.clip(given[:, 2], 0.3, 1.0), 0.3)).double()
         settle, translation = fit_view(seen, target, trust, focal, principal, pixel_sigma=PIXEL_SIGMA * crop.side)
         turn = settle @ turn
         vertices, keypoints, marks = (x @ settle.T + translation for x in (vertices, keypoints, marks))
@@ -410,6 +433,12 @@ class Predictor:
                 "focal_source": photo.focal_source,
             },
         )
+
+
+def _seen_before(hand: DetectedHand, crop: Crop) -> np.ndarray:
+    """(21, 4) a detected hand's keypoints as a crop shows them: x, y in [-1, 1], confidence, depth in that unit."""
+    depth = np.full(21, np.nan) if hand.depth is None else hand.depth * 2 / crop.side
+    return np.c_[crop.to_crop(hand.keypoints[:, :2]), hand.keypoints[:, 2], depth]
 
 
 def _each_once(hands: list[Hand]) -> list[Hand]:

@@ -26,6 +26,11 @@ Refine = Annotated[
     bool, typer.Option(help="Nudge poses towards the 2D pose, as the predictor does (ours); --no-refine: the network's answer.")
 ]
 Steps = Annotated[int, typer.Option(min=1, max=64, help="Rounds of unmasking.")]
+Temperature = Annotated[
+    float,
+    typer.Option(min=0, help="Draw codes at this temperature, as the paper does (1); 0 takes the mean of what is likely (ours)."),
+]
+TopK = Annotated[int | None, typer.Option(min=1, help="Draw among so many likeliest codes (the paper: 5 % of them, or 100).")]
 
 
 def benchmark_command(name: str, title: str) -> Any:
@@ -41,6 +46,8 @@ def benchmark_command(name: str, title: str) -> Any:
         hand_model: HandModelFile = None,
         steps: Steps = 5,
         refine: Refine = True,
+        temperature: Temperature = 0.0,
+        top_k: TopK = None,
         keypoints: Annotated[
             str, typer.Option(help="2D pose: `builtin`, `truth`, or a folder of OpenPose's JSON files, laid out like ROOT.")
         ] = "builtin",
@@ -52,18 +59,22 @@ def benchmark_command(name: str, title: str) -> Any:
         ] = False,
         limit: Limit = None,
     ) -> None:
+        from maskhand.assets import load
         from maskhand.errors import InputError
         from maskhand.evaluation.benchmark import UNKNOWN, evaluate, protocol_of, read_truth
         from maskhand.evaluation.predictions import load_predictions, save_predictions
         from maskhand.evaluation.report import as_markdown, write_report
         from maskhand.images import made_folder
 
-        of_a_model = ("model", "hand_model", "steps", "refine", "keypoints")
+        of_a_model = ("model", "hand_model", "steps", "refine", "temperature", "top_k", "keypoints")
         given = {name for name in of_a_model if context.get_parameter_source(name).name == "COMMANDLINE"}  # type: ignore[union-attr]
         if predictions and given:
             raise InputError(
-                "--predictions scores a file: --model, --hand-model, --steps, --no-refine and --keypoints say nothing of it"
+                "--predictions scores a file: --model, --hand-model, --steps, --no-refine, --temperature, --top-k and "
+                "--keypoints say nothing of it"
             )
+        if top_k and not temperature:
+            raise InputError(f"--top-k {top_k} says what codes are drawn from; add --temperature 1")
         if keypoint_noise and keypoints != "truth":
             raise InputError(f"--keypoint-noise {keypoint_noise:g} is noise on the true 2D pose; add --keypoints truth")
         protocol = protocol_of(name)
@@ -80,7 +91,7 @@ def benchmark_command(name: str, title: str) -> Any:
             system, hand = predictions.stem, "mano" if found.vertices is not None else UNKNOWN
             truth, found = truth.first(limit), found.first(limit)
         else:
-            predictor = _predictor(model, hand_model, refine)
+            predictor = load(model, hand_model=hand_model, refine=refine, temperature=temperature, top_k=top_k)
             source, said = _source(keypoints, keypoint_noise, truth, root)
             found, seconds = _run(predictor, truth, protocol, steps, source, mask_share)
             noise = f" with noise of {keypoint_noise:g} sides of the box" if keypoint_noise else ""
@@ -88,6 +99,9 @@ def benchmark_command(name: str, title: str) -> Any:
             notes = [
                 f"{seconds:.3f} s an image, reading left out (AITI)",
                 f"2D pose: {keypoints}{noise}, {fit}, T = {steps}",
+                (f"codes drawn at temperature {temperature:g}" + (f" among the {top_k} likeliest" if top_k else ""))
+                if temperature
+                else "each code the mean of what is likely (the paper draws codes: --temperature 1)",
                 *said(),
             ]
             system, hand = f"maskhand {model}", predictor.hand_model.name
@@ -158,7 +172,12 @@ def pose2d(
     refine: Refine = False,
     limit: Limit = None,
 ) -> None:
-    """How much the 2D pose matters (paper Appendix F, Table 10): built-in keypoints, the truth, OpenPose's, noisy truth."""
+    """How much the 2D pose matters (paper Appendix F, Table 10): built-in keypoints, the truth, OpenPose's, noisy truth.
+
+    With a given 2D pose the crop is laid around it, its depth is unknown, and the model's own keypoint head, if it has one,
+    is not asked; built-in keypoints have all three.
+    """
+    from maskhand.assets import load
     from maskhand.errors import InputError
     from maskhand.evaluation.benchmark import measure, protocol_of, read_truth
 
@@ -166,7 +185,7 @@ def pose2d(
     if openpose is not None and not openpose.is_dir():
         raise InputError(f"--openpose is {str(openpose)!r}; expected a folder of OpenPose's JSON files")
     truth = read_truth(protocol, root, split or protocol.splits[0], limit=limit)
-    predictor = _predictor(model, hand_model, refine)
+    predictor = load(model, hand_model=hand_model, refine=refine)
     settings = [("built-in", "builtin", 0.0), ("truth", "truth", 0.0)]
     settings += [("OpenPose", f"{openpose}/", 0.0)] if openpose else []
     settings += [(f"truth, noise {value:g}", "truth", value) for value in noise or ()]
@@ -178,12 +197,6 @@ def pose2d(
         for note in said():
             typer.echo(f"{label}: {note}")
     _show_rows(f"{protocol.title}, {len(truth.samples)} samples, hand model {predictor.hand_model.name}", rows)
-
-
-def _predictor(model: str, hand_model: Path | None, refine: bool) -> Predictor:
-    from maskhand.assets import load
-
-    return load(model, hand_model=hand_model, refine=refine)
 
 
 def _few(lines: list[str], shown: int = 20) -> list[str]:
@@ -241,7 +254,7 @@ def _run(
         return predict(
             predictor,
             truth.samples,
-            kind=protocol.kind,
+            protocol,
             steps=steps,
             keypoints=source,
             mask_share=mask_share,

@@ -66,7 +66,7 @@ def prepare(
     root: Annotated[Path | None, typer.Argument(help="Folder of the original files.")] = None,
     split: Annotated[str | None, typer.Option(help="The first one if left out.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="So many hands only; synthetic: how many to draw.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="synthetic: which images.")] = 1,
+    seed: Annotated[int | None, typer.Option(min=0, help="synthetic: which images; 1 if left out.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="Hands per tar.")] = 1000,
     size: Annotated[int, typer.Option(min=32, help="Largest side of a crop [px].")] = 320,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as cores if left out.")] = None,
@@ -87,12 +87,15 @@ def prepare(
             raise InputError(
                 "synthetic images have no ROOT and no --split: maskhand data prepare synthetic -o OUT --count N --seed S"
             )
+        seed = 1 if seed is None else seed
         if seed == TEST_SEED:
             raise InputError(f"seed {seed} is the synthetic test's; train on another")
         chunks = synthetic_chunks(count or 10_000, rows, seed)
         title = f"synthetic-seed{seed}"
     else:
         chosen = dataset(name)
+        if seed is not None:
+            raise InputError(f"--seed {seed} draws synthetic images; {name} has its own")
         if root is None:
             raise InputError(f"say where the original files are: maskhand data prepare {name} ROOT. {chosen.where}")
         split = split or next(iter(chosen.splits))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from maskhand.cli import benchmark
 from maskhand.config import DEFAULT_STEPS, DRAWING_STEPS
+
+if TYPE_CHECKING:
+    from maskhand.predictor import Predictor
 
 app = typer.Typer(
     help="Measure the tokenizer and the model. The tables of docs/model-card.md come from here.", no_args_is_help=True
@@ -82,8 +85,7 @@ def synthetic(
         made_folder(worst.parent)
         picture_path(worst)
     predictor = load(model)
-    if predictor.looks > 1:
-        typer.echo(f"one look at each test image is kept: these are the figures of one look, not of '{model}'", err=True)
+    _said_of_looks(predictor, model)
     samples = synthetic_test(count, cache, images=not predictor.model.reads_maps, upright=predictor.model.config.upright_crop)
     result = reconstructed(
         predictor.model,
@@ -115,9 +117,39 @@ def hypotheses(
     from maskhand.evaluation.synthetic import synthetic_test
 
     predictor = load(model)
+    _said_of_looks(predictor, model)
     samples = synthetic_test(images, cache, images=not predictor.model.reads_maps, upright=predictor.model.config.upright_crop)
     result = hypothesis_errors(predictor, samples, count=count, steps=steps, refine=refine, limit=images)
     show(f"{count} hypotheses of {images} synthetic test images (our hand; not comparable with figures on MANO)", result, json_)
+
+
+def _said_of_looks(predictor: Predictor, model: str) -> None:
+    if predictor.looks > 1:
+        typer.echo(f"one look at each test image is kept: these are the figures of one look, not of '{model}'", err=True)
+
+
+@app.command()
+def rounds(
+    images: Annotated[int, typer.Option(min=1, help="Test images.")] = 500,
+    steps: Steps = 10,
+    cache: Annotated[Path | None, typer.Option(help="Folder to keep the features of the test images in.")] = None,
+    model: Model = "default",
+    json_: Json = False,
+) -> None:
+    """How many tokens are masked after each round, and how sure all of them are in it (paper, Appendix K)."""
+    from maskhand.assets import load
+    from maskhand.evaluation.reconstruction import rounds as by_round
+    from maskhand.evaluation.synthetic import synthetic_test
+
+    predictor = load(model)
+    samples = synthetic_test(images, cache, images=not predictor.model.reads_maps, upright=predictor.model.config.upright_crop)
+    found = by_round(predictor.model, predictor.hand_model, samples, steps=steps, limit=images)
+    result = {
+        f"round_{k}_{name}": value
+        for k, pair in enumerate(found, 1)
+        for name, value in zip(("masked", "confidence"), pair, strict=True)
+    }
+    show(f"confidence-guided sampling, {images} synthetic test images", result, json_)
 
 
 @app.command()

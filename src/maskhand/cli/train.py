@@ -14,7 +14,7 @@ app = typer.Typer(
 Config = Annotated[Path, typer.Option(help="TOML file; the project's own are in configs/.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for weights, state and log.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: train.steps=1000. May be repeated.")]
-StopAfter = Annotated[int | None, typer.Option(help="Leave, everything saved, once this step is reached.")]
+StopAfter = Annotated[int | None, typer.Option(min=1, help="Leave, everything saved, once this step is reached.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over even if the folder holds a state to go on from.")]
 
 

@@ -56,14 +56,18 @@ class TrunkReader:
         self.batch, self.device, self.half = batch, device, half
 
     @torch.inference_mode()
-    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Rows of map8, points and world for (B, 224, 224, 3) uint8 crops."""
+    def __call__(self, images: np.ndarray, near: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Rows of map8, points and world for (B, 224, 224, 3) uint8 crops.
+
+        near: (B, 21, 2) keypoints of crops that show their hands as they come, for points that are read upright all the same.
+        """
         x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255
         with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
             maps, pooled = self.network.trunk(x.contiguous(memory_format=torch.channels_last))
         read = self.network.read(pooled.float())
         world = read.world - read.world[:, :1]
-        rows = {"map8": maps[8].half(), "points": read.keypoints, "world": world}
+        points = read.keypoints if near is None else self.network.keypoints_as_upright(x, torch.from_numpy(near).to(x))
+        rows = {"map8": maps[8].half(), "points": points, "world": world}
         return {key: value.cpu().contiguous().numpy() for key, value in rows.items()}
 
 
@@ -74,8 +78,12 @@ def write_shard(
     meta: dict[str, Any],
     *,
     images: bool = False,
+    upright: bool = True,
 ) -> int:
-    """Write one shard from (crop, truth) pairs; nothing is left behind if it fails. Returns the number of rows."""
+    """Write one shard from (crop, truth) pairs; nothing is left behind if it fails. Returns the number of rows.
+
+    images: with the crops; upright: whether hands stand so in them.
+    """
     folder = Path(folder)
     if folder.is_file() or (folder.exists() and any(folder.iterdir()) and not _is_shard(folder)):
         raise InputError(f"{folder} exists and is no feature shard; name a folder of its own for the shard")
@@ -87,7 +95,8 @@ def write_shard(
 
     def flush() -> None:
         if waiting:
-            for key, rows in reader(np.stack(waiting)).items():
+            near = None if upright else np.stack([truth["keypoints_2d"] for truth in truths[-len(waiting) :]])
+            for key, rows in reader(np.stack(waiting), near).items():
                 columns.setdefault(key, []).append(rows)
             waiting.clear()
 
@@ -227,7 +236,7 @@ def cache_synthetic(
     samples = synthetic_truths(generator.samples(shard * rows, (shard + 1) * rows))
     meta = synthetic_meta(seed=seed, shard=shard, rows=rows, config=config, half=half, images=images)
     folder = Path(root) / f"seed{seed}-{shard:05d}"
-    return write_shard(folder, samples, TrunkReader(half=half), meta, images=images)
+    return write_shard(folder, samples, TrunkReader(half=half), meta, images=images, upright=config.upright)
 
 
 def cache_shards(

@@ -13,9 +13,10 @@ from importlib.resources import as_file, files
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import pad, relu6
+from torch.nn.functional import affine_grid, grid_sample, pad, relu6
 
 from maskhand.checkpoint import load_into, read_weights
+from maskhand.geometry.crop import upright_angle
 
 INPUT_PX = 224
 DEPTH_SCALE = 0.4
@@ -167,6 +168,17 @@ class LandmarkNetwork(nn.Module):
     def forward(self, image: Float[Tensor, "B 3 224 224"]) -> Landmarks:
         _, pooled = self.trunk(image)
         return self.read(pooled)
+
+    def keypoints_as_upright(self, image: Float[Tensor, "B 3 224 224"], near: Float[Tensor, "B 21 2"]) -> Float[Tensor, "B 21 4"]:
+        """Keypoints of hands that stand as they come, turned upright for it, as it was trained, and back.
+
+        near: about where they are, crop from -1 to 1.
+        """
+        angle = image.new_tensor([upright_angle(points) for points in near.cpu().numpy()])
+        turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).unflatten(-1, (2, 2))
+        grid = affine_grid(pad(turn, (0, 1)), list(image.shape), align_corners=False)
+        found = self(grid_sample(image, grid, align_corners=False)).keypoints
+        return torch.cat([found[..., :2] @ turn.mT, found[..., 2:]], -1)
 
     def read(self, pooled: Float[Tensor, "B 1152"]) -> Landmarks:
         """The heads alone."""

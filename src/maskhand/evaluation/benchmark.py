@@ -130,8 +130,8 @@ KeypointSource = Callable[[Sample, np.ndarray], np.ndarray | None]
 def predict(
     predictor: Predictor,
     samples: Iterable[Sample],
+    protocol: Protocol,
     *,
-    kind: str,
     steps: int = 5,
     keypoints: KeypointSource | None = None,
     mask_share: float = 0.0,
@@ -170,14 +170,19 @@ def predict(
         except InputError as error:
             raise InputError(f"sample {sample.name}: {error}") from error
         seconds += time.perf_counter() - began
-        joints.append(hand.joints if kind == "3d" else hand.keypoints - shift)
+        points = hand.joints.copy()
+        if len(hand.vertices) == MANO_VERTICES:
+            points[list(TIPS)] = hand.vertices[list(protocol.tips)]
+        middle = np.array(image.shape[1::-1]) / 2
+        joints.append(points if protocol.kind == "3d" else points[:, :2] / points[:, 2:] * hand.focal_px + middle - shift)
         vertices.append(hand.vertices)
         progress()
-    on_mano = kind == "3d" and len(vertices[0]) == MANO_VERTICES
+    on_mano = protocol.kind == "3d" and len(vertices[0]) == MANO_VERTICES
     found = Predictions(np.stack(joints).astype(np.float64), np.stack(vertices).astype(np.float64) if on_mano else None)
     return found, seconds / len(joints)
 
 
+TIPS = (4, 8, 12, 16, 20)
 MIN_KNOWN = 3
 """Fewer annotated keypoints say too little; the built-in ones are used then."""
 PATCHES = 8

@@ -29,6 +29,8 @@ class Protocol:
     """Keypoint indices in the order of a prediction file."""
     axes: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Signs of a prediction file's axes against x right, y down, z forward."""
+    tips: tuple[int, ...] = (744, 320, 443, 554, 671)
+    """MANO's vertices at the fingertips, thumb to little: where the labels have them."""
     reflection: bool = False
     """Whether the official alignment may mirror."""
     columns: tuple[str, ...] = ()
@@ -71,6 +73,7 @@ PROTOCOLS: dict[str, Protocol] = {
             dataset="freihand",
             splits=("evaluation",),
             count=3960,
+            tips=(744, 320, 443, 555, 672),
             reflection=True,
             columns=("PA-MPJPE", "PA-MPVPE", "F@5", "F@15"),
             published={

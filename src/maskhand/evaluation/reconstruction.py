@@ -18,6 +18,7 @@ from maskhand.hand_model.layer import HandModel
 from maskhand.model.answer import refined
 from maskhand.model.confidence import Calibration
 from maskhand.model.maskhand import MaskHandModel
+from maskhand.model.unmasking import masked_after
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,20 @@ def reconstructed(
     table = {key: torch.cat(parts) for key, parts in columns.items()}
     rest = {key: table.pop(key) for key in ("joint_mm", "visible", "confidence", "flat")}
     return Reconstructed(errors=table, codes_used=used.float().mean().item(), **rest)
+
+
+@torch.inference_mode()
+def rounds(
+    model: MaskHandModel, hand_model: HandModel, samples: CachedSamples, *, steps: int, limit: int, batch: int = 50
+) -> list[tuple[int, float]]:
+    """Tokens still masked after each round of unmasking, and their mean confidence in it (paper, Appendix K, Figure 12)."""
+    confidence = []
+    for first in range(0, limit, batch):
+        rows, seen = samples.seen(np.arange(first, min(first + batch, limit)), model.wants_px)
+        confidence.append(model.reconstruct(seen, rows["points"], hand_model, steps=steps).round_confidence)
+    length = model.tokenizer.config.token_count
+    masked = (masked_after(k, steps, length) for k in range(1, steps + 1))
+    return list(zip(masked, torch.cat(confidence).mean(0).tolist(), strict=True))  # type: ignore[arg-type]
 
 
 def spearman(a: Tensor, b: Tensor) -> float:

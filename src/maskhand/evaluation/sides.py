@@ -31,10 +31,11 @@ def side_accuracy(
     generator = SceneGenerator(predictor.hand_model, SceneConfig(upright=predictor.model.config.upright_crop), SIDES_SEED)
     columns: list[Tensor] = []
     for chunk in range(-(-count // CHUNK)):
-        images = np.stack([sample.image for sample in generator.chunk(chunk)])
-        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255  # all are right hands
-        as_right, apart, presence = _reading(predictor, pixels, steps)
-        as_left, apart_left, _ = _reading(predictor, pixels.flip(-1), steps)
+        samples = generator.chunk(chunk)
+        pixels = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2).float() / 255  # all are right hands
+        near = torch.from_numpy(np.stack([s.keypoints_2d for s in samples])).float()
+        as_right, apart, presence = _reading(predictor, pixels, near, steps)
+        as_left, apart_left, _ = _reading(predictor, pixels.flip(-1), near * torch.tensor([-1, 1]), steps)
         mirrored = as_right.logit() - as_left.logit()
         both = side_odds((mirrored / 2).sigmoid(), apart, apart_left)
         columns.append(torch.stack([as_right.logit(), mirrored, (apart_left / apart).log(), both, presence], 1))
@@ -50,11 +51,12 @@ def side_accuracy(
     return result
 
 
-def _reading(predictor: Predictor, pixels: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+def _reading(predictor: Predictor, pixels: Tensor, near: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
     """Probability of a right hand as shown, distance of the mesh to the keypoints it was made from, presence. (B,) each"""
     maps, pooled = predictor.landmarks.trunk(pixels)
     read = predictor.landmarks.read(pooled)
-    size = predictor.model.wants_px
+    upright, size = predictor.model.config.upright_crop, predictor.model.wants_px
+    points = read.keypoints if upright else predictor.landmarks.keypoints_as_upright(pixels, near)
     seen = by_scale(maps) if size is None else interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
-    answer = predictor.model.reconstruct(seen, read.keypoints, predictor.hand_model, steps=steps)
+    answer = predictor.model.reconstruct(seen, points, predictor.hand_model, steps=steps)
     return read.right, off_keypoints(predictor.hand_model, answer), read.presence

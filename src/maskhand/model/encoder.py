@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -88,6 +89,10 @@ def by_scale(maps: dict[int, Tensor]) -> Maps:
     return {32 // stride: x for stride, x in maps.items()}
 
 
+WHOLE_BODY = 5
+"""ViTPose++'s expert for COCO-WholeBody, whose annotations have hands."""
+
+
 class VitBackbone(nn.Module):
     """ViT-H/16 as in HaMeR and the paper: columns 32:-32 of a 256 x 256 crop dropped, 16 x 12 tokens of 1,280 channels."""
 
@@ -108,6 +113,39 @@ class VitBackbone(nn.Module):
                 num_attention_heads=heads, mlp_ratio=4, qkv_bias=True,
             )
         )  # fmt: skip
+
+    def start_from(self, name: str, expert: int = WHOLE_BODY) -> None:
+        """Weights of ViTPose, or of ViTPose++ as one of its experts, of which each layer's second map has a part.
+
+        Args:
+            name: a folder, or a name on the Hugging Face Hub, of Transformers' VitPoseForPoseEstimation.
+            expert: which of ViTPose++'s; the one that learned whole bodies has seen hands.
+
+        Raises:
+            ConfigError: there is none, or it is of another size.
+
+        """
+        from transformers import VitPoseForPoseEstimation
+
+        try:
+            tensors = VitPoseForPoseEstimation.from_pretrained(name).backbone.state_dict()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ConfigError(f"vit={name!r} cannot be read as a ViTPose model: {str(error).splitlines()[0]}") from error
+        for key in [key for key in tensors if f".experts.{expert}." in key]:
+            shared = key.replace(f"experts.{expert}", "fc2")
+            tensors[shared] = torch.cat([tensors[shared], tensors[key]])
+        tensors = {key: value for key, value in tensors.items() if ".experts." not in key}
+        own = self.vit.state_dict()
+        odd = [
+            key
+            for key in own.keys() | tensors.keys()
+            if key not in tensors or key not in own or own[key].shape != tensors[key].shape
+        ]
+        if odd:
+            raise ConfigError(
+                f"vit={name!r} is no ViT of {len(self.vit.encoder.layer)} layers, {self.channels[1]} wide: {sorted(odd)[0]}"
+            )
+        self.vit.load_state_dict(tensors)
 
     def forward(self, image: Float[Tensor, "B 3 256 256"]) -> Maps:
         image = (image - image.new_tensor(IMAGENET_MEAN)[:, None, None]) / image.new_tensor(IMAGENET_STD)[:, None, None]

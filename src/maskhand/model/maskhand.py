@@ -223,6 +223,7 @@ class MaskHandModel(nn.Module):
             spread=self.spread(result.probabilities, pose, context.shape, hand_model),
             head_confidence=sure,
             apart=apart,
+            round_confidence=result.by_round,
         )
 
     @torch.no_grad()

@@ -42,6 +42,8 @@ class Unmasked:
     """The distribution that accepted each token."""
     masked_counts: tuple[int, ...]
     """Tokens still masked after each round."""
+    by_round: Float[Tensor, "B T"]
+    """Mean confidence of all tokens in each round, those accepted before as they were (paper, Appendix K)."""
 
 
 def unmask(
@@ -73,7 +75,7 @@ def unmask(
     confidence = torch.zeros(batch, length, device=codes.device)
     shown = torch.zeros(batch, length, codes.shape[1], device=codes.device)
     kept = torch.zeros(batch, length, len(codes), device=codes.device)
-    counts = []
+    counts, by_round = [], []
     for round_index in range(1, steps + 1):
         logits = predict(shown, mask)
         probabilities = logits.softmax(-1)
@@ -81,6 +83,7 @@ def unmask(
         sure = probabilities.gather(-1, proposed[..., None])[..., 0]
         still = masked_after(round_index, steps, length)
         counts.append(still)
+        by_round.append(torch.where(mask, sure, confidence).mean(1))
         # Tokens accepted before are never masked again: infinite confidence keeps them.
         ranking = torch.where(mask, sure, torch.full_like(sure, math.inf)).argsort(1).argsort(1)
         accept = mask & (ranking >= still)
@@ -90,7 +93,7 @@ def unmask(
         if round_index < steps:
             shown = kept @ codes if soft else codes[tokens]
         mask = mask & ~accept
-    return Unmasked(tokens, confidence, kept @ codes, kept, tuple(counts))
+    return Unmasked(tokens, confidence, kept @ codes, kept, tuple(counts), torch.stack(by_round, 1))
 
 
 def _choose(

@@ -28,7 +28,7 @@ from maskhand.hand_model.landmarks import landmark_points
 from maskhand.hand_model.layer import HandModel
 from maskhand.model.answer import refined
 from maskhand.model.config import ModelConfig
-from maskhand.model.encoder import Maps
+from maskhand.model.encoder import Maps, VitBackbone
 from maskhand.model.keypoint_head import FoundKeypoints, KeypointHead, disagreement, merged_keypoints
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.model.unmasking import random_mask
@@ -106,6 +106,8 @@ class ModelTraining:
     """Learning rate of the backbone, as a share of everything else's [ours]."""
     start: str | None = None
     """Weights of an earlier run to start from; parts that it lacks keep their initial values."""
+    vit: str | None = None
+    """A ViTPose model for backbone `vit-h` to start from: a folder or a name on the Hugging Face Hub [sibling HaMeR]."""
 
     def __post_init__(self) -> None:
         if self.loss.fitted and not self.model.keypoint_width:
@@ -143,7 +145,7 @@ class ModelObjective(nn.Module):
         if "image" in batch:
             pixels = batch["image"].permute(0, 3, 1, 2).float() / 255
             image: Tensor | Maps = pixels
-            points = self._network_keypoints(pixels)
+            points = self._network_keypoints(pixels, batch["keypoints_2d"])
         else:
             image, points = {4: batch["map8"]}, batch["points"]
         looked = model.look(image)
@@ -192,11 +194,15 @@ class ModelObjective(nn.Module):
         return loss, {key: value.detach() for key, value in shown_terms.items()}  # type: ignore[return-value]
 
     @torch.no_grad()
-    def _network_keypoints(self, image: Tensor) -> Tensor:
-        """The landmark network's keypoints of crops, errors and all: what the model will get at inference."""
+    def _network_keypoints(self, image: Tensor, true: Tensor) -> Tensor:
+        """The landmark network's keypoints of crops, errors and all: what the model will get at inference.
+
+        true: (B, 21, 2) keypoints, which say how a crop is turned that shows its hand as it comes.
+        """
         network = shared_landmark_network().to(image.device)
         with torch.autocast(image.device.type, enabled=False):  # bfloat16 counts in whole pixels from 128 on
-            return network(interpolate(image, size=(INPUT_PX, INPUT_PX), mode="bilinear", antialias=True).float()).keypoints
+            seen = interpolate(image, size=(INPUT_PX, INPUT_PX), mode="bilinear", antialias=True).float()
+            return network(seen).keypoints if self.model.config.upright_crop else network.keypoints_as_upright(seen, true)
 
     def _terms(
         self, batch: dict[str, Tensor], pose: Tensor, shape: Tensor, weak_camera: Tensor, labelled: Tensor
@@ -293,6 +299,12 @@ class ModelStage(Stage):
         self.config, self.hand_model = config, hand_model
         model = MaskHandModel(config.model, tokenizer, hand_model.shape_count)
         encoder = config.model.encoder
+        if config.vit:
+            if not isinstance(model.encoder.backbone, VitBackbone) or config.start:
+                raise ConfigError(
+                    f"vit={config.vit!r} starts a model.encoder.backbone of 'vit-h' without a start: set start=none, or vit=none"
+                )
+            model.encoder.backbone.start_from(config.vit)
         if config.start:
             tensors, _ = read_weights(config.start)
             codes = tensors.get("tokenizer.codebook.codes")
