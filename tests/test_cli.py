@@ -273,6 +273,14 @@ def test_every_command_explains_itself(command) -> None:
     assert result.exit_code == 0 and len(result.output) > 200
 
 
+def test_where_the_model_looks_is_drawn(photos, tmp_path) -> None:
+    result = run("preview", "attention", photos / "a.png", "-o", tmp_path / "looks.png")
+    assert result.exit_code == 0, result.output
+    assert Image.open(tmp_path / "looks.png").size == (960, 960)  # two hands, each with and without
+    Image.new("RGB", (60, 60)).save(tmp_path / "black.png")
+    assert "no hand found" in str(run("preview", "attention", tmp_path / "black.png", "-o", tmp_path / "x.png").exception)
+
+
 def test_the_preview_draws_a_sheet(tmp_path) -> None:
     assert run("preview", "synthetic", "-o", tmp_path / "sheet.png", "--count", 3).exit_code == 0
     assert Image.open(tmp_path / "sheet.png").size == (3 * 224, 224)

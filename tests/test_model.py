@@ -20,7 +20,8 @@ from maskhand.model.maskhand import MaskHandModel
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 from maskhand.training.loop import TrainConfig
 from maskhand.training.losses import LossWeights, scaled_to, weighted_mean
-from maskhand.training.transformer_stage import DataConfig, MaskConfig, ModelObjective, ModelTraining
+from maskhand.training.parts import part_maps
+from maskhand.training.transformer_stage import DataConfig, MaskConfig, ModelObjective, ModelTraining, shipped_weights
 
 TOKENIZER = TokenizerConfig(token_count=32, codebook_size=64, code_dim=16, width=32, depth=1)
 SMALL = dict(width=32, heads=2)
@@ -55,6 +56,7 @@ def batch_of(hand_model, poses, count: int = 4) -> dict[str, torch.Tensor]:
         {"refinement_blocks": 0},
         {"pose_context": False},
         {"synthesizer_layers": 2},
+        {"sampling_reach": 0.5},
         {"pose_depth": True},
         {"keypoint_width": 16},
         {"keypoint_width": 16, "keypoint_hourglasses": 1},
@@ -219,6 +221,54 @@ def test_the_keypoint_head_is_taught_the_landmark_networks_places(hand_model, po
     assert right["found_depth"] < 0.1 * depth.abs().mean()
 
 
+def test_every_cell_shows_the_part_in_front() -> None:
+    points = torch.zeros(1, 21, 3)
+    points[0, :, 0] = 50.0  # all but two fingers lie outside
+    points[0, 5:9] = torch.tensor([[-0.8, -0.5, 0.3], [-0.2, -0.5, 0.3], [0.2, -0.5, 0.3], [0.8, -0.5, 0.3]])
+    points[0, 9:13] = torch.tensor([[0.0, -0.9, 0.1], [0.0, -0.7, 0.1], [0.0, -0.3, 0.9], [0.0, 0.9, 0.9]])
+    centres = (2 * torch.arange(40) + 1) / 40 - 1
+    part, depth = (x.view(40, 40) for x in part_maps(points, torch.tensor([10.0]), centres, centres))
+    radius = 0.078
+
+    def at(x: float, y: float) -> tuple[int, float]:
+        row, column = round((y + 1) * 20 - 0.5), round((x + 1) * 20 - 0.5)
+        return int(part[row, column]), float(depth[row, column])
+
+    assert at(-0.5, -0.5)[0] == 5 and at(0.1, -0.5)[0] == 6 and at(0.5, -0.5)[0] == 7, "the index finger's bones"
+    assert at(0.0, -0.8)[0] == 8 and at(0.0, 0.4)[0] == 10, "the middle finger's"
+    assert at(0.0, 0.4)[1] == pytest.approx(0.9 - 0.07, abs=0.02)
+    assert at(0.0, -0.6)[0] == 9 and at(0.025, -0.5)[0] == 6, "where they cross"
+    assert at(0.025, -0.45)[1] == pytest.approx(0.3 - (radius**2 - 0.05**2) ** 0.5, abs=0.03), "the nearer of the two"
+    assert at(-0.5, 0.4) == (0, 0.0)
+
+
+def test_what_hourglasses_leave_is_taught_early_and_parts_are_learned(hand_model, poses) -> None:
+    settings = ModelTraining(
+        train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3),
+        data=DataConfig(synthetic="unused"),
+        loss=LossWeights(early=0.5, parts=1.0, parts_depth=1.0, bones=1.0),
+        masking=MaskConfig(own_tokens=0.5),
+    )
+    model = small_model(keypoint_width=16, keypoint_hourglasses=2)
+    objective = ModelObjective(settings, model, hand_model).train()
+    batch = batch_of(hand_model, poses)
+    found = model.look({4: batch["map8"]}).found
+    assert len(found.early) == 1, "of two hourglasses the first"
+    torch.testing.assert_close(found.early[0].keypoints, found.keypoints)  # neither has an effect yet
+    optimizer = torch.optim.Adam([p for p in objective.parameters() if p.requires_grad], lr=3e-3)
+    shown = []
+    for _ in range(60):
+        loss, terms = objective(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        shown.append(terms)
+    for term in ("parts", "parts_depth", "found_depth"):
+        assert shown[-1][term] < 0.6 * shown[0][term], term
+    tensors, _ = shipped_weights(model)
+    assert not any("part_head" in key for key in tensors), "it only teaches"
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.5])
 def test_a_photos_depth_counts_as_much_as_is_set(share, hand_model, poses) -> None:
     settings = ModelTraining(
@@ -283,6 +333,16 @@ def test_deformable_attention_reads_what_lies_under_its_reference() -> None:
     at = torch.tensor([[[(6.5 / 8) * 2 - 1, (2.5 / 8) * 2 - 1]]])
     seen = attention(torch.randn(1, 1, 4), at, attention.project([level]))
     torch.testing.assert_close(seen[0, 0], torch.tensor([1.0, 2, 3, 4]))
+
+
+def test_attention_looks_no_farther_than_its_reach_and_can_come_back() -> None:
+    query, reference = 30 * torch.randn(2, 5, 8), torch.zeros(2, 5, 2)
+    for reach in (0.0, 0.5):
+        attention = DeformableAttention(width=8, heads=2, levels=1, points=3, reach=reach)
+        attention.offsets.weight.data.normal_()
+        places, weights = attention.places(query, reference)
+        assert places.shape == (2, 5, 2, 1, 3, 2) and weights.shape == (2, 5, 2, 1, 3)
+        assert (places.abs() <= 0.5).all() == bool(reach)
 
 
 def test_the_pyramid_has_the_scales_of_table_16() -> None:

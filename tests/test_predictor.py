@@ -51,6 +51,18 @@ def test_crops_as_they_come_take_the_keypoints_seen_upright(predictor, demo_imag
         assert (seen[k, :, 3] * one.side - points[k, :, 3] * other.side).abs().mean() < 0.1 * one.side, "depth in one unit"
 
 
+def test_attention_looks_from_the_keypoints_at_the_hand(predictor, hands, demo_image) -> None:
+    for hand in hands:
+        reference, places, weights = predictor.attention(demo_image, hand)
+        size = (hand.box[2:] - hand.box[:2]).max()
+        knuckles = hand.details["keypoints_seen"][:, :2]
+        nearest = np.linalg.norm(reference[:, None] - knuckles, axis=-1).min(1)
+        assert len(reference) == 64 and nearest.mean() < 0.15 * size
+        np.testing.assert_allclose(weights.reshape(64, 4, -1).sum(-1), 1, rtol=1e-4)  # by head
+        far = np.linalg.norm(places - reference[:, None], axis=-1)
+        assert (far * weights).sum() / weights.sum() < size
+
+
 def test_hands_lie_before_the_camera_at_a_believable_size_and_distance(hands) -> None:
     for hand in hands:
         assert 0.2 < hand.joints[:, 2].mean() < 1.5

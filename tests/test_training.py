@@ -411,6 +411,38 @@ def test_weights_of_another_tokenizer_are_no_start(tmp_path, hand_model) -> None
         ModelStage(config, first, hand_model)
 
 
+def test_parts_of_a_start_can_be_left_out(tmp_path, hand_model) -> None:
+    tokenizer = VqMano(TOKENIZER)
+    before = MaskHandModel(ModelConfig(width=16, heads=2, synthesizer_layers=2), tokenizer)
+    for parameter in before.synthesizer.parameters():
+        torch.nn.init.normal_(parameter)
+    save_weights(tmp_path / "start.safetensors", *shipped_weights(before))
+
+    def started(*without: str) -> ModelStage:
+        settings = ModelTraining(
+            train=train_config(),
+            data=DataConfig(synthetic="live"),
+            model=ModelConfig(width=16, heads=2, synthesizer_layers=2),
+            start=str(tmp_path / "start.safetensors"),
+            start_without=without,
+            offset_rate=0.1,
+        )
+        return ModelStage(settings, tokenizer, hand_model)
+
+    stage = started("synthesizer.layers.1.look")
+    first, second = stage.module.model.synthesizer.layers
+    torch.testing.assert_close(first.look.out.weight, before.synthesizer.layers[0].look.out.weight)
+    assert (second.look.out.weight == 0).all() and (second.feed[0].weight != 0).any()
+    slow = [
+        group
+        for group in stage.parameter_groups(1.0)
+        if group["lr"] == 0.1 and first.look.offsets.bias.shape in {p.shape for p in group["params"]}
+    ]
+    assert len(slow) == 1
+    with pytest.raises(ConfigError, match="start_without='synthesiser' names no weights"):
+        started("synthesiser")
+
+
 def test_two_runs_become_a_file_that_loads_with_its_confidence(tmp_path, shards) -> None:
     model = MaskHandModel(ModelConfig(width=16, heads=2, synthesizer_layers=1), VqMano(TOKENIZER))
     for name in ("later", "earlier"):

@@ -25,6 +25,7 @@ from maskhand.hand_model.layer import HandModel, mirror_pose
 from maskhand.images import Photo, read_photo
 from maskhand.model.answer import apart_from_others, looks_around, merged, off_keypoints, refined, side_odds
 from maskhand.model.confidence import Calibration
+from maskhand.model.deformable import DeformableAttention
 from maskhand.model.encoder import Maps, by_scale
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.records import DetectedHand, Hand, Prediction, Side
@@ -189,12 +190,8 @@ class Predictor:
         """
         count = whole_number(count, "count", MAX_HYPOTHESES)
         steps = whole_number(steps, "steps", MAX_STEPS)
-        photo = replace(read_photo(image, focal_px=hand.focal_px), focal_source=hand.details["focal_source"])
         crop, given = hand.details["crop"], hand.details["given"]
-        maps, points = self._look(photo, [crop], [hand.details["detected"]])
-        if given is not None:
-            points = torch.from_numpy(given[None]).to(self.device)
-        seen = self._seen(photo, [crop], maps)
+        photo, seen, points = self._seen_again(image, hand)
         generator = torch.Generator(self.device).manual_seed(seed)
         drawn: list[Hand] = []
         poses: list[torch.Tensor] = []
@@ -217,6 +214,42 @@ class Predictor:
             ]
             poses.append(self.hand_model.keypoints(prediction.pose, prediction.shape))
         return [drawn[k] for k in apart_from_others(torch.cat(poses)).argsort().tolist()]
+
+    def attention(self, image: ImageSource, hand: Hand) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where the synthesizer's last layer looks for each token in the first round (paper, Figure 16).
+
+        Args:
+            image: the photo of the hand, as it was given before.
+            hand: one that this predictor reconstructed from it.
+
+        Returns:
+            Reference points (L, 2) and the places looked at (L, n, 2), both in the photo [px], and how much each counts (L, n).
+
+        """
+        crop, given = hand.details["crop"], hand.details["given"]
+        _, seen, points = self._seen_again(image, hand)
+        looked: list[tuple[torch.Tensor, ...]] = []
+        layer: DeformableAttention = self.model.synthesizer.layers[-1].look  # type: ignore[union-attr, assignment]
+        hook = layer.register_forward_hook(lambda layer, given, _: looked.append((given[1], *layer.places(*given[:2]))))
+        try:
+            self.model.reconstruct(seen, points, self.hand_model, instead=given is not None, steps=1)
+        finally:
+            hook.remove()
+        reference, places, weights = (x[0].cpu().numpy().astype(np.float64) for x in looked[0])
+        return (
+            crop.to_photo(reference),
+            crop.to_photo(places.reshape(-1, 2)).reshape(len(reference), -1, 2),
+            weights.reshape(len(reference), -1),
+        )
+
+    def _seen_again(self, image: ImageSource, hand: Hand) -> tuple[Photo, Maps | torch.Tensor, torch.Tensor]:
+        """The photo of a hand that was reconstructed before, what the image encoder takes of its crop, and its keypoints."""
+        photo = replace(read_photo(image, focal_px=hand.focal_px), focal_source=hand.details["focal_source"])
+        crop, given = hand.details["crop"], hand.details["given"]
+        maps, points = self._look(photo, [crop], [hand.details["detected"]])
+        if given is not None:
+            points = torch.from_numpy(given[None]).to(self.device)
+        return photo, self._seen(photo, [crop], maps), points
 
     def _reconstruct(
         self,

@@ -1,4 +1,4 @@
-"""`maskhand preview synthetic`: look at the images that training makes."""
+"""`maskhand preview ...`: the images that training makes, and where the model looks in a photo."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Look at what training sees.", no_args_is_help=True)
-
-
-@app.callback()
-def previews() -> None:
-    """Look at what training sees."""
+app = typer.Typer(help="Look at what training sees, and where the model looks.", no_args_is_help=True)
 
 
 @app.command()
@@ -45,3 +40,28 @@ def synthetic(
         tiles.append(tile)
     contact_sheet(tiles, out, min(8, count))
     typer.echo(f"{count} images of seed {seed} -> {out}")
+
+
+@app.command()
+def attention(
+    photo: Annotated[Path, typer.Argument(help="The photo.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write.")] = Path("attention.png"),
+    model: Annotated[str, typer.Option(help="`default`, or the path of a .safetensors file.")] = "default",
+) -> None:
+    """Where the model looks for each token of a hand (paper, Figure 16): from the yellow points, at the red ones."""
+    import numpy as np
+
+    from maskhand.assets import load
+    from maskhand.errors import InputError
+    from maskhand.images import made_folder, picture_path, read_photo
+    from maskhand.rendering.overlay import draw_attention
+    from maskhand.rendering.sheet import written_picture
+
+    made_folder(out.parent)
+    picture_path(out)
+    read, predictor = read_photo(photo), load(model)
+    hands = predictor.from_photo(read)
+    if not hands:
+        raise InputError(f"no hand found in {photo}")
+    rows = [draw_attention(read.pixels, hand, *predictor.attention(read.pixels, hand)) for hand in hands]
+    typer.echo(f"{len(hands)} hand{'s' * (len(hands) != 1)} -> {written_picture(out, np.vstack(rows))}")

@@ -36,7 +36,7 @@ def _pairs() -> tuple[np.ndarray, np.ndarray]:
     return pairs, _RADII[pairs].sum(1) - allowed
 
 
-_ENDS, (_PAIRS, _APART_M) = _ends(), _pairs()
+BONE_ENDS, (_PAIRS, _APART_M) = _ends(), _pairs()
 
 
 def overlaps(keypoints: Float[Tensor, "B 21 3"]) -> tuple[Float[Tensor, "B P"], Float[Tensor, "B P 21 3"]]:
@@ -44,7 +44,7 @@ def overlaps(keypoints: Float[Tensor, "B 21 3"]) -> tuple[Float[Tensor, "B P"], 
 
     Negative: they are apart by so much.
     """
-    ends = torch.as_tensor(_ENDS, dtype=keypoints.dtype, device=keypoints.device)
+    ends = torch.as_tensor(BONE_ENDS, dtype=keypoints.dtype, device=keypoints.device)
     place = torch.einsum("sek,bkc->besc", ends, keypoints)  # (B, 2, 19, 3)
     a, b = _PAIRS.T
     s, t = closest(place[:, 0, a], place[:, 1, a], place[:, 0, b], place[:, 1, b])

@@ -50,6 +50,9 @@ class ModelConfig:
     """[paper] (Table 17: 2, 4, 6, 8)."""
     sampling_points: int = 4
     """Points per head and scale in the deformable attention [sibling: Deformable DETR]."""
+    sampling_reach: float = 0.0
+    """How far from its reference a point may lie, crop from -1 to 1; 0: anywhere. Without a bound all layers but the first came
+    to look beyond the crop, from where no gradient leads back [ours]."""
     pose_context: bool = True
     """Use the 2D keypoints (Table 12)."""
     keypoint_width: int = 0
@@ -72,6 +75,8 @@ class ModelConfig:
         for name in ("width", "heads", "feed_forward", "coarse_layers", "synthesizer_layers", "sampling_points"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.sampling_reach < 0:
+            raise ConfigError(f"model.sampling_reach is {self.sampling_reach}; it must be at least 0")
         if self.keypoint_width < 0 or self.keypoint_width % 8:
             raise ConfigError(f"model.keypoint_width is {self.keypoint_width}; it must be 0 or a multiple of 8")
         if self.keypoint_hourglasses < 0:

@@ -13,9 +13,9 @@ from torch.nn.functional import grid_sample
 class DeformableAttention(nn.Module):
     """Each query looks at a few points of each level, near its reference point."""
 
-    def __init__(self, width: int, heads: int, levels: int, points: int) -> None:
+    def __init__(self, width: int, heads: int, levels: int, points: int, reach: float = 0.0) -> None:
         super().__init__()
-        self.heads, self.levels, self.points = heads, levels, points
+        self.heads, self.levels, self.points, self.reach = heads, levels, points, reach
         self.value, self.out = nn.Linear(width, width), nn.Linear(width, width)
         self.offsets = nn.Linear(width, heads * levels * points * 2)
         self.weights = nn.Linear(width, heads * levels * points)
@@ -27,6 +27,8 @@ class DeformableAttention(nn.Module):
         self.offsets.bias.data = (0.25 * directions * distances).expand(heads, levels, points, 2).reshape(-1).clone()
         nn.init.zeros_(self.weights.weight)
         nn.init.zeros_(self.weights.bias)
+        nn.init.zeros_(self.out.weight)  # without effect at first
+        nn.init.zeros_(self.out.bias)
 
     def project(self, pyramid: list[Float[Tensor, "B D _ _"]]) -> list[Float[Tensor, "Bh d _ _"]]:
         """Values of every level, split by head. Independent of the queries: computed once for all rounds."""
@@ -38,22 +40,31 @@ class DeformableAttention(nn.Module):
             values.append(value.unflatten(-1, (height, width)).contiguous())
         return values
 
+    def places(
+        self, query: Float[Tensor, "B n D"], reference: Float[Tensor, "B n 2"]
+    ) -> tuple[Float[Tensor, "B n h l p 2"], Float[Tensor, "B n h l p"]]:
+        """Where each query looks, x, y in [-1, 1], by head, level and point, and how much each place counts."""
+        shape = (self.heads, self.levels, self.points)
+        offsets = self.offsets(query).unflatten(-1, (*shape, 2))
+        if self.reach:
+            offsets = self.reach * (offsets / self.reach).tanh()
+        weights = self.weights(query).unflatten(-1, (self.heads, -1)).softmax(-1).unflatten(-1, shape[1:])
+        return reference[:, :, None, None, None] + offsets, weights
+
     def forward(
         self,
         query: Float[Tensor, "B n D"],
         reference: Float[Tensor, "B n 2"],
         values: list[Float[Tensor, "Bh d _ _"]],
     ) -> Float[Tensor, "B n D"]:
-        """reference: x, y in [-1, 1]; offsets are in the same unit."""
+        """reference: x, y in [-1, 1]."""
         batch, count = query.shape[:2]
-        shape = (self.heads, self.levels, self.points)
-        offsets = self.offsets(query).unflatten(-1, (*shape, 2))  # (B, n, h, l, p, 2)
-        weights = self.weights(query).unflatten(-1, (self.heads, -1)).softmax(-1).unflatten(-1, shape[1:])
-        places = (reference[:, :, None, None, None] + offsets).permute(0, 2, 3, 1, 4, 5).flatten(0, 1)  # (Bh, l, n, p, 2)
+        places, weights = self.places(query, reference)
+        places = places.permute(0, 2, 3, 1, 4, 5).flatten(0, 1)  # (Bh, l, n, p, 2)
         weights = weights.permute(0, 2, 3, 1, 4).flatten(0, 1)  # (Bh, l, n, p)
-        total = 0
+        total: Tensor | int = 0
         for level, value in enumerate(values):
             sampled = grid_sample(value, places[:, level], align_corners=False, padding_mode="border")  # (Bh, d, n, p)
             total = total + (sampled * weights[:, level, None]).sum(-1)
-        mixed = total.unflatten(0, (batch, self.heads)).permute(0, 3, 1, 2).reshape(batch, count, -1)  # type: ignore[attr-defined]
+        mixed = total.unflatten(0, (batch, self.heads)).permute(0, 3, 1, 2).reshape(batch, count, -1)  # type: ignore[union-attr]
         return self.out(mixed)

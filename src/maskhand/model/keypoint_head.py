@@ -8,7 +8,7 @@ beside it Iqbal et al.'s (ECCV 2018), the hourglass Newell et al.'s (ECCV 2016).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -41,6 +41,8 @@ class FoundKeypoints:
     """Logarithm of each keypoint's map, over all places; it sums to one."""
     features: Float[Tensor, "B C H W"]
     """What maps and depths are read off, at scale 4."""
+    early: tuple[FoundKeypoints, ...] = ()
+    """The same after each hourglass but the last, where that is taught."""
 
 
 class KeypointHead(nn.Module):
@@ -58,6 +60,7 @@ class KeypointHead(nn.Module):
             {str(s): nn.ModuleList(_mixing(width) for _ in range(count)) for s, count in zip(SCALES, (1, 2, 1), strict=True)}
         )
         self.hourglasses = nn.ModuleList(Hourglass(width) for _ in range(hourglasses))
+        self.tells_early = False
         self.read = nn.Conv2d(width, 2 * 21, 1)
         rows, columns = (SCALES[-1] * side for side in base)
         # A base that is not square saw the middle of the crop only.
@@ -75,10 +78,13 @@ class KeypointHead(nn.Module):
                 z = finer if z is None else z + finer
             for mixing in mixings:  # type: ignore[attr-defined]
                 z = z + mixing(z)
+        stages: list[Tensor] = [z]  # type: ignore[list-item]
         for hourglass in self.hourglasses:
-            z = hourglass(z)
-        with torch.autocast(z.device.type, enabled=False):  # type: ignore[union-attr]
-            return self._read(self.read(z.float()), z.float())  # type: ignore[union-attr]
+            stages.append(hourglass(stages[-1]))
+        *early, last = stages
+        with torch.autocast(last.device.type, enabled=False):
+            told = tuple(self._read(self.read(z.float()), z.float()) for z in early[1:]) if self.tells_early else ()
+            return replace(self._read(self.read(last.float()), last.float()), early=told)
 
     def _read(self, answer: Float[Tensor, "B 42 H W"], features: Float[Tensor, "B C H W"]) -> FoundKeypoints:
         logits, depths = answer.split(21, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from maskhand.config import DEFAULT_STEPS
@@ -48,12 +48,12 @@ class Context:
     shape: Float[Tensor, "B 10"]
     weak_camera: Float[Tensor, "B 3"]
 
-    def repeated(self, count: int) -> Context:
-        """Every crop `count` times, one after another."""
-        crops = len(self.reference)
+    def rows(self, crops: Int[Tensor, " n"]) -> Context:
+        """These crops, in this order."""
+        count = len(self.reference)
 
         def again(x: Tensor) -> Tensor:
-            return x.unflatten(0, (crops, -1)).repeat_interleave(count, 0).flatten(0, 1)  # heads stay together
+            return x.unflatten(0, (count, -1))[crops].flatten(0, 1)  # heads stay together
 
         return replace(
             self,
@@ -199,7 +199,7 @@ class MaskHandModel(nn.Module):
             keypoints = merged_keypoints(looked.found.keypoints, keypoints)
         context = self.observe(looked, keypoints)
         if draws > 1:
-            context = context.repeated(draws)
+            context = context.rows(torch.arange(len(keypoints), device=keypoints.device).repeat_interleave(draws))
             keypoints, sure, apart = (x.repeat_interleave(draws, 0) for x in (keypoints, sure, apart))
         result = unmask(
             lambda embedding, mask: self.predict(context, embedding, mask),

@@ -21,7 +21,7 @@ class SynthesizerLayer(nn.Module):
         width = config.width
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
         self.attend = Attention(width, config.heads, config.dropout)
-        self.look = DeformableAttention(width, config.heads, levels, config.sampling_points)
+        self.look = DeformableAttention(width, config.heads, levels, config.sampling_points, config.sampling_reach)
         self.feed = FeedForward(width, config.feed_forward, config.dropout)
 
     def forward(self, x: Tensor, reference: Tensor, values: list[Tensor]) -> Tensor:

@@ -17,6 +17,8 @@ PANEL_PX = 720
 """Larger photos are drawn at this height."""
 TILE_PX = 300
 """Side of a hypothesis's pictures."""
+ATTENTION_PX, LEAST_SHOWN = 480, 0.05
+"""Side of a picture of attention; places that count for less than this share of the most looked at are left out."""
 COLOURS = {"right": (94, 168, 255), "left": (255, 158, 84)}
 UNSURE = (232, 72, 85)
 PAPER, INK = (250, 249, 246), (43, 45, 49)
@@ -74,6 +76,29 @@ def draw_hypotheses(image: np.ndarray, ranked: Sequence[Hand], shown: int = 6) -
         cv2.putText(column, f"{k + 1} of {len(ranked)}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
         columns.append(column)
     return np.hstack(columns)
+
+
+def draw_attention(image: np.ndarray, hand: Hand, reference: np.ndarray, places: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """A hand's part of the photo, twice: as it is, and with where the synthesizer looks: from (yellow) and at (red).
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        hand: one of it.
+        reference, places, weights: as `Predictor.attention` gives them.
+
+    Returns:
+        uint8 RGB.
+
+    """
+    plain, into = window(image, hand.box, 1.6, ATTENTION_PX)
+    drawn = plain // 2  # darker, so that points show
+    for point, weight in zip(into(places.reshape(-1, 2)), weights.ravel() / weights.max(), strict=True):
+        if weight > LEAST_SHOWN:
+            shade = tuple(int(255 * weight**0.5 * c) for c in (1.0, 0.25, 0.25))
+            cv2.circle(drawn, point.round().astype(int).tolist(), 2, shade, -1, cv2.LINE_AA)
+    for point in into(reference):
+        cv2.circle(drawn, point.round().astype(int).tolist(), 4, (255, 220, 60), -1, cv2.LINE_AA)
+    return np.hstack([plain, drawn])
 
 
 def draw_overlay(image: np.ndarray, hands: Sequence[Hand], scale: float = 1.0) -> np.ndarray:

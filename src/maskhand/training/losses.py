@@ -31,6 +31,14 @@ class LossWeights:
     """L1 of their depth, in the same unit."""
     photo_depth: float = 0.3
     """How much an unlabelled photo, whose depth is the teacher's, counts in that [ours]."""
+    bones: float = 0.0
+    """L1 of how much deeper each of its keypoints lies than the one before it along the finger, in the same unit [ours]."""
+    early: float = 0.0
+    """How much all of these count for what every hourglass but the last leaves (Newell et al., ECCV 2016)."""
+    parts: float = 0.0
+    """Cross-entropy of the part of the hand that each cell of the keypoint head's map shows; renders only [ours]."""
+    parts_depth: float = 0.0
+    """L1 of that part's depth, crop from -1 to 1 [ours]."""
     fitted: float = 0.0
     """L1 of keypoints after the fit to the 2D keypoints, where no token was shown; photos' against the teacher's, after
     scaling [m]. 0 leaves the fit out of training, as until 0.10.0; it learns through the fit otherwise [ours]."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import cross_entropy, interpolate
 
 from maskhand.checkpoint import load_into, read_weights
 from maskhand.config import to_dict
@@ -26,6 +26,7 @@ from maskhand.geometry.camera import project_in_crop, scale_in_crop, translation
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.landmarks import landmark_points
 from maskhand.hand_model.layer import HandModel
+from maskhand.hand_model.skeleton import KEYPOINT_PARENTS
 from maskhand.model.answer import refined
 from maskhand.model.config import ModelConfig
 from maskhand.model.encoder import Maps, VitBackbone
@@ -37,6 +38,7 @@ from maskhand.synthesis.scenes import TRAINING_SCENES
 from maskhand.tokenizer.vq_mano import VqMano
 from maskhand.training.loop import Stage, TrainConfig
 from maskhand.training.losses import LossWeights, masked_cross_entropy, scaled_to, weighted_mean
+from maskhand.training.parts import PARTS, part_maps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ class MaskConfig:
     wrong_tokens: float = 0.1
     """Share of the visible tokens replaced by random ones [ours, after MoMask, which replaces hidden ones]."""
     own_tokens: float = 0.0
-    """Share of batches whose visible tokens are what a first round of the model itself made of them, as at inference [ours].
+    """Share of samples whose visible tokens are what a first round of the model itself made of them, as at inference [ours].
     Only these teach later rounds on photos, whose tokens nobody knows."""
     outside_keypoints: float = 0.25
     """Share of samples that get the landmark network's keypoints where the model finds its own [ours]."""
@@ -104,8 +106,12 @@ class ModelTraining:
     """Weights of stage 1: a file, or `embedded` for the shipped tokenizer."""
     backbone_rate: float = 0.1
     """Learning rate of the backbone, as a share of everything else's [ours]."""
+    offset_rate: float = 1.0
+    """The same for where deformable attention looks [sibling Deformable DETR: 0.1]."""
     start: str | None = None
     """Weights of an earlier run to start from; parts that it lacks keep their initial values."""
+    start_without: tuple[str, ...] = ()
+    """Beginnings of names of weights in it that are left at their initial values."""
     vit: str | None = None
     """A ViTPose model for backbone `vit-h` to start from: a folder or a name on the Hugging Face Hub [sibling HaMeR]."""
 
@@ -123,6 +129,12 @@ class ModelObjective(nn.Module):
         super().__init__()
         self.model, self.hand_model = model, hand_model
         self.weights, self.masking = config.loss, config.masking
+        self.part_head: nn.Conv2d | None = None
+        if model.keypoint_head is not None:
+            model.keypoint_head.tells_early = config.loss.early > 0
+            if config.loss.parts or config.loss.parts_depth:  # what it reads off the map only teaches: it is not shipped
+                self.part_head = nn.Conv2d(model.config.keypoint_width, PARTS + 1, 1)
+                nn.init.zeros_(self.part_head.weight)
 
     def train(self, mode: bool = True) -> ModelObjective:
         super().train(mode)
@@ -137,9 +149,8 @@ class ModelObjective(nn.Module):
             tokens = model.tokenizer.encode(batch["pose"])
         mask = random_mask(*tokens.shape, low=self.masking.low, high=self.masking.high, device=tokens.device)
         mask = mask | (torch.rand(len(mask), 1, device=mask.device) < self.masking.all_hidden)
-        own = bool(self.masking.own_tokens) and float(torch.rand(())) < self.masking.own_tokens
-        if not own:
-            mask = mask | (labelled[:, None] == 0)  # a photo has no tokens to show but the model's own
+        own = torch.rand(len(mask), device=mask.device) < self.masking.own_tokens
+        mask = mask | ((labelled == 0) & ~own)[:, None]  # a photo has no tokens to show but the model's own
         wrong = (torch.rand_like(mask, dtype=torch.float32) < self.masking.wrong_tokens) & ~mask
         shown = torch.where(wrong, torch.randint_like(tokens, len(model.codes)), tokens)
         if "image" in batch:
@@ -152,13 +163,16 @@ class ModelObjective(nn.Module):
         theirs = points
         if looked.found is not None:
             outside = torch.rand(len(points), 1, 1, device=points.device) < self.masking.outside_keypoints
-            points = torch.where(outside, points, looked.found.keypoints.detach())
+            points = torch.where(outside, points, merged_keypoints(looked.found.keypoints.detach(), points))
         context = model.observe(looked, self._disturbed(points))
         visible = model.codes[shown]
-        if own:
+        looked_twice = (own & ~mask.all(1)).nonzero()[:, 0]
+        if len(looked_twice):
             with torch.no_grad():
-                first = model.predict(context, visible, torch.ones_like(mask)).float()
-            visible = first.softmax(-1) @ model.codes
+                everything = torch.ones_like(mask[looked_twice])
+                first = model.predict(context.rows(looked_twice), visible[looked_twice], everything).float()
+                visible = visible.index_copy(0, looked_twice, first.softmax(-1) @ model.codes)
+            torch.clear_autocast_cache()  # PyTorch before 2.11 would go on with weights that it cast without a graph
         logits = model.predict(context, visible, mask)
         # The network may run in bfloat16; millimetres need float32.
         with torch.autocast(logits.device.type, enabled=False):
@@ -185,8 +199,7 @@ class ModelObjective(nn.Module):
                 terms["fitted"] = weighted_mean(off, labelled[blank]) + weighted_mean(off_teacher, 1 - labelled[blank])
         loss = sum(getattr(self.weights, name) * term for name, term in terms.items())
         shown_terms = {"loss": loss, "ce": terms["mask"], "joints_mm": 1000 * terms["joints"], "image": terms["image"]}  # type: ignore[dict-item]
-        if "found" in terms:
-            shown_terms["found"] = terms["found"]
+        shown_terms |= {name: terms[name] for name in ("found", "found_depth", "parts", "parts_depth") if name in terms}
         if "fitted" in terms:
             shown_terms["fitted_mm"] = 1000 * terms["fitted"]
         if "teacher" in terms:
@@ -237,14 +250,28 @@ class ModelObjective(nn.Module):
         space = torch.where(known, marks, space)
         inside = (places.abs() < 1).all(-1).float()
         depth = (scale * (space - space[:, :1]))[..., 2]
-        everyone = torch.ones_like(labelled)
-        return {
-            "found": weighted_mean((found.keypoints[..., :2] - places).abs(), everyone),
-            "heat": weighted_mean(-(head.wanted_heat(places) * found.log_heat).sum(-1) * inside, everyone),
-            "found_depth": weighted_mean(
-                (found.keypoints[..., 3] - depth).abs(), labelled + self.weights.photo_depth * (1 - labelled)
-            ),
-        }
+        heat = head.wanted_heat(places)
+        everyone, by_depth = torch.ones_like(labelled), labelled + self.weights.photo_depth * (1 - labelled)
+
+        def off(answer: FoundKeypoints) -> dict[str, Tensor]:
+            deeper = answer.keypoints[..., 3] - depth
+            return {
+                "found": weighted_mean((answer.keypoints[..., :2] - places).abs(), everyone),
+                "heat": weighted_mean(-(heat * answer.log_heat).sum(-1) * inside, everyone),
+                "found_depth": weighted_mean(deeper.abs(), by_depth),
+                "bones": weighted_mean((deeper[:, 1:] - deeper[:, KEYPOINT_PARENTS[1:]]).abs(), by_depth),
+            }
+
+        terms = off(found)
+        if found.early:
+            early = [off(answer) for answer in found.early]
+            terms["early"] = sum(getattr(self.weights, name) * answer[name] for answer in early for name in answer) / len(early)  # type: ignore[assignment]
+        if self.part_head is not None:
+            logits, deep = self.part_head(found.features).flatten(2).split([PARTS, 1], 1)
+            part, surface = part_maps(torch.cat([places, depth[..., None]], -1), scale[:, 0, 0], head.x, head.y)
+            terms["parts"] = weighted_mean(cross_entropy(logits, part, reduction="none"), labelled)
+            terms["parts_depth"] = weighted_mean((deep[:, 0] - surface).abs() * (part > 0), labelled)
+        return terms
 
     def _off_in_space(self, wanted: Tensor, pose: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
         """How far keypoints (B, 21, 3) [m] lie off the truth, and off a teacher's, in the teacher's size.
@@ -318,7 +345,11 @@ class ModelStage(Stage):
                     f"{config.start} has a trunk that learned, which model.encoder.learns={encoder.learns!r} would leave out: "
                     "set it to 'all'"
                 )
-            load_into(model, model.state_dict() | tensors, source=config.start)
+            left = [name for name in config.start_without if not any(key.startswith(name) for key in tensors)]
+            if left:
+                raise ConfigError(f"start_without={left[0]!r} names no weights of {config.start}")
+            taken = {key: value for key, value in tensors.items() if not key.startswith(config.start_without)}
+            load_into(model, model.state_dict() | taken, source=config.start)
         self.module = ModelObjective(config, model, hand_model)
         data = config.data
         self.live = data.synthetic == "live"
@@ -378,10 +409,12 @@ class ModelStage(Stage):
         """The backbone has a rate of its own."""
         objective: ModelObjective = self.module  # type: ignore[assignment]
         inside = {id(p) for p in objective.model.encoder.backbone.parameters()}  # type: ignore[attr-defined]
+        offsets = {id(p) for layer in objective.model.synthesizer.layers for p in layer.look.offsets.parameters()}  # type: ignore[union-attr]
         learning = [p for p in self.module.parameters() if p.requires_grad]
         groups = [
-            ([p for p in learning if id(p) not in inside], 1.0),
+            ([p for p in learning if id(p) not in inside | offsets], 1.0),
             ([p for p in learning if id(p) in inside], self.config.backbone_rate),
+            ([p for p in learning if id(p) in offsets], self.config.offset_rate),
         ]
         return [{"params": params, "lr": learning_rate * share} for params, share in groups if params]
 
