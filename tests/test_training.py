@@ -448,15 +448,17 @@ def test_two_runs_become_a_file_that_loads_with_its_confidence(tmp_path, shards)
     for name in ("later", "earlier"):
         save_weights(tmp_path / f"{name}.safetensors", *shipped_weights(model))
         torch.nn.init.normal_(model.embed.weight, std=0.1)
+        torch.nn.init.normal_(model.mask_token)
     later, earlier, mixed, shipped = (str(tmp_path / f"{name}.safetensors") for name in ("later", "earlier", "mixed", "shipped"))
     for arguments in (
-        ["average", later, earlier, "-o", mixed, "--share", "0.25"],
+        ["average", later, earlier, "-o", mixed, "--share", "0.25", "--keep", "mask_token"],
         ["ship", mixed, "-o", shipped, "--cache", str(shards / "validation")],
     ):
         result = CliRunner().invoke(app, ["train", *arguments])
         assert result.exit_code == 0, result.output
     one, other, between = (read_weights(path)[0]["embed.weight"] for path in (later, earlier, mixed))
     torch.testing.assert_close(between, 0.25 * one + 0.75 * other)
+    torch.testing.assert_close(read_weights(mixed)[0]["mask_token"], read_weights(later)[0]["mask_token"])
     _, config = read_weights(shipped)
     assert load(shipped).calibration == Calibration(**config["calibration"])
     assert Path(shipped).stat().st_size < 0.6 * Path(mixed).stat().st_size

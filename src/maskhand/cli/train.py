@@ -60,12 +60,15 @@ def average(
     earlier: Annotated[Path, typer.Argument(help="Weights of the run that it, or one before it, started from.")],
     out: Annotated[Path, typer.Option("-o", "--out", dir_okay=False, help="File to write.")],
     share: Annotated[float, typer.Option(min=0, max=1, help="Share of the later weights.")] = 0.75,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Beginning of names of weights that are taken as the later run has them; repeat.")
+    ] = None,
 ) -> None:
     """Average the weights of a run with those it started from: often keeps the best of both. Then measure."""
     _needs_train_extra()
     from maskhand.training.ship import average_weights
 
-    typer.echo(average_weights(later, earlier, out, share=share))
+    typer.echo(average_weights(later, earlier, out, share=share, keep=tuple(keep or ())))
 
 
 @app.command()

@@ -49,11 +49,12 @@ def ship_weights(weights: str | Path, out: str | Path, cache: str | Path, *, lim
     return f"{out}: {size:.1f} MB, confidence = sigmoid({curve})"
 
 
-def average_weights(later: str | Path, earlier: str | Path, out: str | Path, *, share: float) -> str:
+def average_weights(later: str | Path, earlier: str | Path, out: str | Path, *, share: float, keep: tuple[str, ...] = ()) -> str:
     """Write `share` of a later run's weights plus the rest of those of the run it started from; returns a line that says so.
 
     What the earlier run lacks it had anyway: blocks of the trunk as they were, or layers that start without effect (zeros).
-    A keypoint head that only the later run has is taken as it is.
+    A keypoint head that only the later run has is taken as it is, and so are weights whose names begin with one of `keep`: those
+    that it began anew.
     (Wortsman et al., CVPR 2022, WiSE-FT: such an average keeps more of what the start was good at.)
 
     Raises:
@@ -70,7 +71,9 @@ def average_weights(later: str | Path, earlier: str | Path, out: str | Path, *, 
         own = key.removeprefix("encoder.backbone.own.")
         block = f"encoder.backbone.trunk.{'blocks.' if own[0].isdigit() else ''}{own}"
         old: Tensor | None
-        if key in before:
+        if key.startswith(keep):
+            old = value
+        elif key in before:
             old = before[key]
         elif key.startswith(("pose_graph.depth.", "keypoint_context.")) or (found_before and ".correct." in key):
             old = torch.zeros_like(value)
