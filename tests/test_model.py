@@ -246,6 +246,7 @@ def test_what_hourglasses_leave_is_taught_early_and_parts_are_learned(hand_model
     settings = ModelTraining(
         train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3),
         data=DataConfig(synthetic="unused"),
+        model=ModelConfig(keypoint_width=16, keypoint_hourglasses=2),
         loss=LossWeights(early=0.5, parts=1.0, parts_depth=1.0, bones=1.0),
         masking=MaskConfig(own_tokens=0.5),
     )

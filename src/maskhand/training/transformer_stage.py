@@ -116,9 +116,15 @@ class ModelTraining:
     """A ViTPose model for backbone `vit-h` to start from: a folder or a name on the Hugging Face Hub [sibling HaMeR]."""
 
     def __post_init__(self) -> None:
-        if self.loss.fitted and not self.model.keypoint_width:
+        for name in ("fitted", "bones", "early", "parts", "parts_depth"):
+            if getattr(self.loss, name) and not self.model.keypoint_width:
+                raise ConfigError(
+                    f"loss.{name} is {getattr(self.loss, name)}, but the model finds no 2D keypoints: set model.keypoint_width"
+                )
+        if self.loss.early and self.model.keypoint_hourglasses < 2:
             raise ConfigError(
-                f"loss.fitted is {self.loss.fitted}, but the model finds no 2D keypoints to fit to: set model.keypoint_width"
+                f"loss.early is {self.loss.early}, but of {self.model.keypoint_hourglasses} hourglasses none precedes the last: "
+                "set model.keypoint_hourglasses=2 or more"
             )
 
 
