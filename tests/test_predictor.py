@@ -61,6 +61,8 @@ def test_attention_looks_from_the_keypoints_at_the_hand(predictor, hands, demo_i
         np.testing.assert_allclose(weights.reshape(64, 4, -1).sum(-1), 1, rtol=1e-4)  # by head
         far = np.linalg.norm(places - reference[:, None], axis=-1)
         assert (far * weights).sum() / weights.sum() < size
+    with pytest.raises(InputError, match="layer is 5"):
+        predictor.attention(demo_image, hands[0], layer=5)
 
 
 def test_hands_lie_before_the_camera_at_a_believable_size_and_distance(hands) -> None:

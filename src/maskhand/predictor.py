@@ -215,22 +215,27 @@ class Predictor:
             poses.append(self.hand_model.keypoints(prediction.pose, prediction.shape))
         return [drawn[k] for k in apart_from_others(torch.cat(poses)).argsort().tolist()]
 
-    def attention(self, image: ImageSource, hand: Hand) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where the synthesizer's last layer looks for each token in the first round (paper, Figure 16).
+    def attention(self, image: ImageSource, hand: Hand, layer: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where a layer of the synthesizer looks for each token in the first round (paper, Figure 16).
 
         Args:
             image: the photo of the hand, as it was given before.
             hand: one that this predictor reconstructed from it.
+            layer: which, from 1 on.
 
         Returns:
             Reference points (L, 2) and the places looked at (L, n, 2), both in the photo [px], and how much each counts (L, n).
 
+        Raises:
+            InputError: there is no such layer.
+
         """
+        whole_number(layer, "layer", len(self.model.synthesizer.layers))
         crop, given = hand.details["crop"], hand.details["given"]
         _, seen, points = self._seen_again(image, hand)
         looked: list[tuple[torch.Tensor, ...]] = []
-        layer: DeformableAttention = self.model.synthesizer.layers[-1].look  # type: ignore[union-attr, assignment]
-        hook = layer.register_forward_hook(lambda layer, given, _: looked.append((given[1], *layer.places(*given[:2]))))
+        look: DeformableAttention = self.model.synthesizer.layers[layer - 1].look  # type: ignore[union-attr, assignment]
+        hook = look.register_forward_hook(lambda look, given, _: looked.append((given[1], *look.places(*given[:2]))))
         try:
             self.model.reconstruct(seen, points, self.hand_model, instead=given is not None, steps=1)
         finally:

@@ -46,6 +46,7 @@ def synthetic(
 def attention(
     photo: Annotated[Path, typer.Argument(help="The photo.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write.")] = Path("attention.png"),
+    layer: Annotated[int, typer.Option(min=1, help="Which of the synthesizer's layers.")] = 1,
     model: Annotated[str, typer.Option(help="`default`, or the path of a .safetensors file.")] = "default",
 ) -> None:
     """Where the model looks for each token of a hand (paper, Figure 16): from the yellow points, at the red ones."""
@@ -63,5 +64,5 @@ def attention(
     hands = predictor.from_photo(read)
     if not hands:
         raise InputError(f"no hand found in {photo}")
-    rows = [draw_attention(read.pixels, hand, *predictor.attention(read.pixels, hand)) for hand in hands]
+    rows = [draw_attention(read.pixels, hand, *predictor.attention(read.pixels, hand, layer)) for hand in hands]
     typer.echo(f"{len(hands)} hand{'s' * (len(hands) != 1)} -> {written_picture(out, np.vstack(rows))}")
