@@ -135,17 +135,11 @@ class VitBackbone(nn.Module):
             shared = key.replace(f"experts.{expert}", "fc2")
             tensors[shared] = torch.cat([tensors[shared], tensors[key]])
         tensors = {key: value for key, value in tensors.items() if ".experts." not in key}
-        own = self.vit.state_dict()
-        odd = [
-            key
-            for key in own.keys() | tensors.keys()
-            if key not in tensors or key not in own or own[key].shape != tensors[key].shape
-        ]
-        if odd:
-            raise ConfigError(
-                f"vit={name!r} is no ViT of {len(self.vit.encoder.layer)} layers, {self.channels[1]} wide: {sorted(odd)[0]}"
-            )
-        self.vit.load_state_dict(tensors)
+        try:
+            self.vit.load_state_dict(tensors)
+        except RuntimeError as error:
+            size = f"{len(self.vit.encoder.layer)} layers, {self.channels[1]} wide"
+            raise ConfigError(f"vit={name!r} is no ViT of {size}: {str(error).splitlines()[-1].strip()}") from error
 
     def forward(self, image: Float[Tensor, "B 3 256 256"]) -> Maps:
         image = (image - image.new_tensor(IMAGENET_MEAN)[:, None, None]) / image.new_tensor(IMAGENET_STD)[:, None, None]
