@@ -159,13 +159,14 @@ def test_depth_of_keypoints_counts_where_it_is_known() -> None:
 
 
 def test_keypoints_are_read_off_their_maps_and_a_wide_map_is_less_sure() -> None:
-    head = KeypointHead({1: 8, 2: 8, 4: 8}, (7, 7), 16)
+    head = KeypointHead({1: 8, 2: 8, 4: 8}, (7, 7), ModelConfig(keypoint_width=48))
+    head.read = torch.nn.Identity()
     places = 1.2 * torch.rand(2, 21, 2) - 0.6
     apart = (head.y - places[..., 1:]).square()[..., :, None] + (head.x - places[..., :1]).square()[..., None, :]
     depths = torch.rand(2, 21, 1, 1).expand(2, 21, 28, 28)
     for width in (1, 2):
         answer = torch.cat([-apart / (2 * (width * HEAT_SIGMA) ** 2), depths], 1)
-        found = head._read(answer, torch.zeros(2, 16, 28, 28))
+        found = head._read(answer)
         torch.testing.assert_close(found.keypoints[..., :2], places, atol=0.03, rtol=0)
         torch.testing.assert_close(found.keypoints[..., 2], torch.full((2, 21), 1 / width), atol=0.06, rtol=0)
         torch.testing.assert_close(found.keypoints[..., 3], depths[..., 0, 0] - depths[:, :1, 0, 0])
@@ -422,8 +423,8 @@ def test_the_model_overfits_four_samples(keypoint_width, hand_model, poses) -> N
 def test_an_hourglass_starts_without_effect_and_then_corrects_the_maps() -> None:
     channels = {1: 12, 2: 10, 4: 8}
     torch.manual_seed(0)
-    with_it = KeypointHead(channels, (7, 7), 16, hourglasses=1)
-    without = KeypointHead(channels, (7, 7), 16)
+    with_it = KeypointHead(channels, (7, 7), ModelConfig(keypoint_width=16, keypoint_hourglasses=1))
+    without = KeypointHead(channels, (7, 7), ModelConfig(keypoint_width=16))
     without.load_state_dict({k: v for k, v in with_it.state_dict().items() if not k.startswith("hourglasses.")})
     maps = {scale: torch.randn(2, count, 7 * scale, 7 * scale) for scale, count in channels.items()}
     torch.testing.assert_close(with_it(maps).keypoints, without(maps).keypoints)

@@ -73,6 +73,8 @@ class Prediction:
     """(B, 21) how sure the model is of the 2D keypoints that it finds itself, in (0, 1] (1: it finds none)."""
     apart: Tensor
     """(B,) how far the model's own 2D keypoints and those it was given lie apart, in sizes of the hand (NaN: only one set)."""
+    depth_certainty: Tensor | None = None
+    """(B, 21) how near the keypoints' depths are thought to be (1: as the fit expects), if the model says so."""
     round_confidence: Tensor | None = None
     """(B, T) mean confidence of all tokens in each round of unmasking, those accepted before as they were."""
 

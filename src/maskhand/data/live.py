@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 import cv2
@@ -14,6 +15,8 @@ from maskhand.data.cached import CachedSamples, mixed_indices
 from maskhand.hand_model.layer import HandModel, HandModelData
 from maskhand.synthesis.scenes import CHUNK, SceneConfig, SceneGenerator
 
+WINDOW_STEPS = 64
+"""Steps for which an image that appears several times can be drawn."""
 TRUTH = ("pose", "shape", "keypoints_3d", "keypoints_2d", "visible")
 
 
@@ -34,28 +37,79 @@ class LiveScenes(Dataset):
 
 
 def with_photos(
-    live: Iterator[dict[str, Tensor]], photos: CachedSamples, count: int, seed: int, steps: Iterable[int]
+    live: Iterator[dict[str, Tensor]],
+    photos: CachedSamples,
+    count: int,
+    seed: int,
+    steps: Iterable[int],
+    *,
+    keep_on: torch.device | None = None,
 ) -> Iterator[dict[str, Tensor]]:
-    """Batches of live images, of these numbers, each followed by `count` photos in a fresh random order each epoch."""
+    """Batches of live images, of these numbers, each followed by `count` photos in a fresh random order each epoch.
+
+    keep_on: the device to keep all photos on, read once; None: read anew each time.
+    """
+    kept = None
+    if keep_on is not None:
+        kept = {key: values.to(keep_on) for key, values in photos.images(np.arange(len(photos))).items()}
     for step, batch in zip(steps, live, strict=True):
-        rows = photos.images(mixed_indices([len(photos)], [1.0], count, seed, step)[0])
-        yield {key: torch.cat([values, rows[key]]) for key, values in batch.items()}
+        index = mixed_indices([len(photos)], [1.0], count, seed, step)[0]
+        rows = photos.images(index) if kept is None else {key: values[_sent(index, keep_on)] for key, values in kept.items()}
+        yield {key: torch.cat([values, rows[key].to(values.device)]) for key, values in batch.items()}
 
 
 def live_batches(
-    data: HandModelData, config: SceneConfig, *, seed: int, batch: int, steps: Iterable[int], workers: int
+    data: HandModelData,
+    config: SceneConfig,
+    *,
+    seed: int,
+    batch: int,
+    steps: Iterable[int],
+    workers: int,
+    repeats: int = 1,
+    device: torch.device | str = "cpu",
 ) -> Iterator[dict[str, Tensor]]:
     """The batches of these numbers, the same ones whatever the number of workers: batch k has the first `batch` samples of chunks
     of its own.
 
-    Samples beyond a whole number of chunks (`CHUNK`) are made and left out.
+    Samples beyond a whole number of chunks (`CHUNK`) are made and left out. With `repeats` above 1, batch k is drawn from a
+    window of chunks that moves on by so many fewer each step; the window lies on `device`, and the first batch waits until it is
+    full.
     """
-    chunks = -(-batch // CHUNK)
-    order = (step * chunks + k for step in steps for k in range(chunks))
-    loader = DataLoader(LiveScenes(data, config, seed), batch_size=None, sampler=order, num_workers=workers)  # type: ignore[arg-type]
-    waiting: list[dict[str, Tensor]] = []
-    for part in loader:
-        waiting.append(part)
-        if len(waiting) == chunks:
-            yield {key: torch.cat([w[key] for w in waiting])[:batch] for key in part}
-            waiting.clear()
+    chunks = -(-batch // (CHUNK * repeats))
+    window = chunks * (WINDOW_STEPS if repeats > 1 else 1)
+    again, steps = itertools.tee(steps)
+    order = _new_chunks(again, chunks, window)
+    pinned = torch.device(device).type == "cuda"
+    scenes = LiveScenes(data, config, seed)
+    loader = iter(DataLoader(scenes, batch_size=None, sampler=order, num_workers=workers, pin_memory=pinned))  # type: ignore[arg-type]
+    pool: dict[str, Tensor] = {}
+    made = 0
+    for step in steps:
+        first = step * chunks
+        for place in range(max(made, first), first + window):
+            part = next(loader)
+            if not pool:
+                pool = {key: values.new_empty(window, *values.shape, device=device) for key, values in part.items()}
+            for key, values in part.items():
+                pool[key][place % window].copy_(values, non_blocking=True)
+        made = first + window
+        if repeats == 1:
+            yield {key: values.flatten(0, 1)[:batch].clone() for key, values in pool.items()}
+        else:
+            rows = _sent(np.random.default_rng((seed, step)).permutation(window * CHUNK)[:batch], device)
+            yield {key: values.flatten(0, 1)[rows] for key, values in pool.items()}
+
+
+def _sent(index: np.ndarray, device: torch.device | str | None) -> Tensor:
+    """Row numbers on a device, which is not waited for."""
+    rows = torch.from_numpy(index)
+    return rows.pin_memory().to(device, non_blocking=True) if torch.device(device or "cpu").type == "cuda" else rows
+
+
+def _new_chunks(steps: Iterable[int], chunks: int, window: int) -> Iterator[int]:
+    """The chunks that each step's window of them has and the one before has not."""
+    made = 0
+    for step in steps:
+        yield from range(max(made, step * chunks), step * chunks + window)
+        made = step * chunks + window

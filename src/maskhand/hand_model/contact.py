@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -39,20 +41,26 @@ def _pairs() -> tuple[np.ndarray, np.ndarray]:
 BONE_ENDS, (_PAIRS, _APART_M) = _ends(), _pairs()
 
 
+@cache
+def _constants(device: torch.device, dtype: torch.dtype) -> tuple[Float[Tensor, "4 P 21"], Float[Tensor, " P"]]:
+    """Start and end of each pair's first and second capsule, as means of keypoints, and how far apart the two should be."""
+    a, b = _PAIRS.T
+    ends = np.stack([BONE_ENDS[a, 0], BONE_ENDS[a, 1], BONE_ENDS[b, 0], BONE_ENDS[b, 1]])
+    with torch.inference_mode(mode=False):
+        return torch.as_tensor(ends, dtype=dtype, device=device), torch.as_tensor(_APART_M, dtype=dtype, device=device)
+
+
 def overlaps(keypoints: Float[Tensor, "B 21 3"]) -> tuple[Float[Tensor, "B P"], Float[Tensor, "B P 21 3"]]:
     """How far every pair of capsules overlaps beyond what flesh absorbs [m], and what of that moving each keypoint changes.
 
     Negative: they are apart by so much.
     """
-    ends = torch.as_tensor(BONE_ENDS, dtype=keypoints.dtype, device=keypoints.device)
-    place = torch.einsum("sek,bkc->besc", ends, keypoints)  # (B, 2, 19, 3)
-    a, b = _PAIRS.T
-    s, t = closest(place[:, 0, a], place[:, 1, a], place[:, 0, b], place[:, 1, b])
-    share = torch.lerp(ends[a, 0], ends[a, 1], s[..., None]) - torch.lerp(ends[b, 0], ends[b, 1], t[..., None])  # (B, P, 21)
+    ends, apart = _constants(keypoints.device, keypoints.dtype)
+    s, t = closest(*(ends @ keypoints[:, None]).unbind(1))
+    share = torch.lerp(ends[0], ends[1], s[..., None]) - torch.lerp(ends[2], ends[3], t[..., None])  # (B, P, 21)
     between = share @ keypoints  # (B, P, 3) from the one axis to the other
     gap = between.norm(dim=-1)
     direction = between / gap.clamp(min=1e-9)[..., None]
-    apart = torch.as_tensor(_APART_M, dtype=keypoints.dtype, device=keypoints.device)
     return apart - gap, -share[..., None] * direction[:, :, None]
 
 

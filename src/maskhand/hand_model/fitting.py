@@ -8,12 +8,14 @@ project's own addition, not the paper's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from maskhand.constants import constant
 from maskhand.geometry.camera import project_in_crop, projection_gradient
 from maskhand.geometry.rotations import matrix_from_axis_angle, skew_matrix
 from maskhand.hand_model.axes import JointAxes
@@ -32,8 +34,8 @@ CUT_SIGMA_M, CUT_MARGIN_M = 0.002, 0.001
 """How deep bones are expected to cut each other, beyond what flesh absorbs, and from how far apart on they push [ours]."""
 SPREAD, LOOSEST = 0.008, 20.0
 """Spread of a keypoint [m] at which its joint is held as tightly as expected; the most it is held tighter or looser [ours]."""
-_JOINT_KEYPOINT = [KEYPOINT_TO_MODEL.index(joint) for joint in range(16)]
-_FIRST_MOVED = [9] + [keypoint + 1 for keypoint in _JOINT_KEYPOINT[1:]]  # the wrist: by the middle finger's knuckle
+_JOINT_KEYPOINT = tuple(KEYPOINT_TO_MODEL.index(joint) for joint in range(16))
+_FIRST_MOVED = (9, *(keypoint + 1 for keypoint in _JOINT_KEYPOINT[1:]))  # the wrist: by the middle finger's knuckle
 EXPECTED_TURNS = torch.tensor(
     [
         [0.25, 0.12, 0.09],  # wrist
@@ -48,17 +50,17 @@ EXPECTED_TURNS = torch.tensor(
 """How far off the prediction is expected to be [rad]: about the flexion axis, sideways, about the bone. The proportions are those
 that make renders come out best (`scripts/measure_expected_turns.py`), half as large again, which real hands want; but the tips'
 bending is held to 0.45, so that a fit to wild keypoints stays a hand [ours]."""
-_KIND_OF_JOINT = [0, *(k for finger in range(5) for k in ((4, 5, 6) if finger == 4 else (1, 2, 3)))]
+_KIND_OF_JOINT = (0, *(k for finger in range(5) for k in ((4, 5, 6) if finger == 4 else (1, 2, 3))))
 
 
-def _moves() -> Tensor:
+def _moves() -> tuple[tuple[float, ...], ...]:
     """(21, 16) whether turning a joint moves a keypoint."""
-    moves = torch.zeros(21, 16)
+    moves = [[0.0] * 16 for _ in KEYPOINT_CARRIERS]
     for keypoint, at in enumerate(KEYPOINT_CARRIERS):
         while at >= 0:
-            moves[keypoint, at] = 1
+            moves[keypoint][at] = 1.0
             at = MODEL_PARENTS[at]
-    return moves
+    return tuple(tuple(row) for row in moves)
 
 
 _MOVES = _moves()
@@ -66,6 +68,13 @@ _MOVES = _moves()
 
 def turn_precision(model: HandModel, expected: Float[Tensor, "7 3"] = EXPECTED_TURNS) -> Float[Tensor, "16 3 3"]:
     """Inverse covariance of each joint's expected correction, in the joint's own axes."""
+    frame, expected = _joint_frames(model, model.template.device), expected.to(model.template)
+    return frame.mT @ torch.diag_embed(expected[constant(_KIND_OF_JOINT, expected.device)] ** -2) @ frame
+
+
+@lru_cache(maxsize=4)
+def _joint_frames(model: HandModel, device: torch.device) -> Float[Tensor, "16 3 3"]:
+    """The axes of each joint's flexion, of its turn sideways and about its bone."""
     axes = JointAxes.of(model)
     joints = model.joint_template.cpu().numpy().astype(np.float64)
     tips = model.template.cpu().numpy()[model.tips.cpu().numpy()]
@@ -77,16 +86,16 @@ def turn_precision(model: HandModel, expected: Float[Tensor, "7 3"] = EXPECTED_T
         flexion = axes.flexion[joint - 1] - (axes.flexion[joint - 1] @ bone) * bone
         flexion /= np.linalg.norm(flexion)
         frames.append(np.stack([flexion, np.cross(bone, flexion), bone]))
-    frame = torch.as_tensor(np.stack(frames), dtype=torch.float32)
-    return frame.mT @ torch.diag_embed(expected[_KIND_OF_JOINT] ** -2) @ frame
+    with torch.inference_mode(mode=False):
+        return torch.as_tensor(np.stack(frames), dtype=model.template.dtype, device=device)
 
 
 def _by_turn(
     points: Float[Tensor, "B 21 3"], own: Float[Tensor, "B 21 3"], rotation: Float[Tensor, "B 16 3 3"]
 ) -> Float[Tensor, "B 21 16 3 3"]:
     """How points that go with the keypoints move with each joint's turn in its own axes."""
-    lever = points[:, :, None] - own[:, None, _JOINT_KEYPOINT]  # (B, 21, 16, 3)
-    return -skew_matrix(lever) @ rotation[:, None] * _MOVES.to(points)[..., None, None]
+    lever = points[:, :, None] - own[:, None, constant(_JOINT_KEYPOINT, own.device)]  # (B, 21, 16, 3)
+    return -skew_matrix(lever) @ rotation[:, None] * constant(_MOVES, own.device, own.dtype)[..., None, None]
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,8 @@ class _Problem:
     measured: Float[Tensor, "B 21 3"]
     certainty: Float[Tensor, "B 21 3"]
     precision: Float[Tensor, "B 16 3 3"]
+    held: Float[Tensor, "B 51 51"]
+    """The same of all turns and the shift."""
 
     def linearised(self, pose: Tensor, total: Tensor, translation: Tensor) -> list[Tensor]:
         """The cost (B,), and its curvature (B, 51, 51) and slope (B, 51) by turns and shift; `total`: all turns so far."""
@@ -117,8 +128,7 @@ class _Problem:
         pull = (self.precision @ total[..., None])[..., 0]
         cost = cost + (pull * total).sum((1, 2))
         slope = (jacobian.mT @ residual[..., None])[..., 0] + nn.functional.pad(pull.flatten(1), (0, 3))
-        held = torch.stack([torch.block_diag(*rows, SHIFT_PRECISION * torch.eye(3).to(pose)) for rows in self.precision])
-        return [cost, jacobian.mT @ jacobian + held, slope]
+        return [cost, jacobian.mT @ jacobian + self.held, slope]
 
     def _off_keypoints(self, own: Tensor, rotation: Tensor, translation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Cost (B,), residual (B, 63) and its change by turns and shift (B, 63, 51), of the keypoints alone."""
@@ -150,6 +160,7 @@ def fit_keypoints(
     *,
     focal: float,
     depth: Float[Tensor, "B 21"] | None = None,
+    depth_trust: Float[Tensor, "B 21"] | None = None,
     offsets: Float[Tensor, "21 3"] | None = None,
     spread: Float[Tensor, "B 21"] | None = None,
     sigma: float = 0.03,
@@ -166,6 +177,7 @@ def fit_keypoints(
         trust: 0 to 1; 0 leaves a keypoint out.
         focal: focal length in sides of the crop.
         depth: how far behind the wrist each keypoint is thought to lie, in the target's unit (NaN: no idea).
+        depth_trust: 0 upwards, 1 as expected; None: as the keypoint itself.
         offsets: where the target's points lie about our keypoints, in the axes of the joint that carries each [m].
         spread: how unsure the prediction is of each keypoint [m]: a joint is held more loosely the more unsure the keypoint is
             that it moves first. None: all joints as expected.
@@ -177,17 +189,21 @@ def fit_keypoints(
     """
     precision = turn_precision(model, expected_turns).to(pose).expand(len(pose), 16, 3, 3)
     if spread is not None:
-        unsure = spread[:, _FIRST_MOVED].clamp(SPREAD / LOOSEST, SPREAD * LOOSEST)
+        unsure = spread[:, constant(_FIRST_MOVED, spread.device)].clamp(SPREAD / LOOSEST, SPREAD * LOOSEST)
         precision = precision * (SPREAD / unsure)[..., None, None]
+    turns = torch.diag_embed(precision.movedim(1, -1)).permute(0, 3, 1, 4, 2).flatten(3).flatten(1, 2)  # (B, 48, 48)
+    shift = torch.full((3,), SHIFT_PRECISION).to(pose).diag()
     guessed = target.new_full(trust.shape, torch.nan) if depth is None else depth
+    depth_trust = trust if depth_trust is None else depth_trust * (trust > 0)
     problem = _Problem(
         model=model,
         shape=shape,
         focal=focal,
         offsets=offsets,
         measured=torch.cat([target, guessed.nan_to_num()[..., None]], -1),
-        certainty=torch.stack([trust / sigma, trust / sigma, trust * guessed.isfinite() / depth_sigma], -1),
+        certainty=torch.stack([trust / sigma, trust / sigma, depth_trust * guessed.isfinite() / depth_sigma], -1),
         precision=precision,
+        held=nn.functional.pad(turns, (0, 3, 0, 3)) + nn.functional.pad(shift, (48, 0, 48, 0)),
     )
     # Levenberg-Marquardt: a step that makes things worse is taken back, and the next one is shorter.
     place = [pose, pose.new_zeros(len(pose), 16, 3), translation]

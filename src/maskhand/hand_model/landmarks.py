@@ -7,10 +7,10 @@ make our hand's error smaller too (docs/model-card.md), so they are no quirk of 
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from maskhand.constants import constant
 from maskhand.hand_model.layer import HandModel, global_rotations
 from maskhand.hand_model.skeleton import KEYPOINT_CARRIERS
 
@@ -42,12 +42,12 @@ LANDMARK_OFFSETS_MM = (
 
 def landmark_offsets(like: Tensor) -> Float[Tensor, "21 3"]:
     """The offsets in metres, of the type and on the device of another tensor."""
-    return torch.tensor(LANDMARK_OFFSETS_MM, dtype=like.dtype, device=like.device) / 1000
+    return constant(LANDMARK_OFFSETS_MM, like.device, like.dtype) / 1000
 
 
 def carried(rotation: Float[Tensor, "B 16 3 3"], offsets: Float[Tensor, "21 3"]) -> Float[Tensor, "B 21 3"]:
     """Offsets turned by the joints that carry them."""
-    return (rotation[:, list(KEYPOINT_CARRIERS)] @ offsets[..., None])[..., 0]
+    return (rotation[:, constant(KEYPOINT_CARRIERS, rotation.device)] @ offsets[..., None])[..., 0]
 
 
 def landmark_points(model: HandModel, pose: Float[Tensor, "B 16 3 3"], shape: Float[Tensor, "B S"]) -> Float[Tensor, "B 21 3"]:

@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from maskhand.constants import constant
 from maskhand.errors import AssetError
 from maskhand.geometry.rotations import mirror_rotation
-from maskhand.hand_model.skeleton import MODEL_PARENTS, MODEL_TO_KEYPOINTS
+from maskhand.hand_model.skeleton import MODEL_TO_KEYPOINTS
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class HandModel(nn.Module):
         vertices = vertices - wrist
         posed_joints = (rotations @ joints[..., None])[..., 0] + translations - wrist
         tips = vertices[:, self.tips] if vertex_subset is None else vertices[:, -5:]
-        keypoints = torch.cat([posed_joints, tips], dim=1)[:, list(MODEL_TO_KEYPOINTS)]
+        keypoints = torch.cat([posed_joints, tips], dim=1)[:, constant(MODEL_TO_KEYPOINTS, pose.device)]
         return HandMesh(vertices if vertex_subset is None else vertices[:, :-5], keypoints)
 
     def keypoints(self, pose: Float[Tensor, "B 16 3 3"], shape: Float[Tensor, "B S"]) -> Float[Tensor, "B 21 3"]:
@@ -151,21 +152,25 @@ class HandModel(nn.Module):
         pose: Float[Tensor, "B 16 3 3"], joints: Float[Tensor, "B 16 3"]
     ) -> tuple[Float[Tensor, "B 16 3 3"], Float[Tensor, "B 16 3"]]:
         """World rotation of each joint, and the translation that carries rest points: x -> R x + t."""
-        rotation, positions = global_rotations(pose), [joints[:, 0]]
-        for joint in range(1, 16):
-            parent = MODEL_PARENTS[joint]
-            offset = joints[:, joint] - joints[:, parent]
-            positions.append(positions[parent] + (rotation[:, parent] @ offset[..., None])[..., 0])
-        position = torch.stack(positions, 1)
+        rotation = global_rotations(pose)
+        bones = (joints[:, 1:].unflatten(1, (5, 3)) - _parents(joints))[..., None]
+        along = (_parents(rotation) @ bones)[..., 0].cumsum(2).flatten(1, 2)
+        position = torch.cat([joints[:, :1], joints[:, :1] + along], 1)
         return rotation, position - (rotation @ joints[..., None])[..., 0]
+
+
+def _parents(of_joints: Float[Tensor, "B 16 *n"]) -> Float[Tensor, "B 5 3 *n"]:
+    """What each finger joint's parent has: the wrist's, then those of the joints before it."""
+    fingers = of_joints[:, 1:].unflatten(1, (5, 3))
+    return torch.cat([of_joints[:, None, :1].expand_as(fingers[:, :, :1]), fingers[:, :, :2]], 2)
 
 
 def global_rotations(pose: Float[Tensor, "B 16 3 3"]) -> Float[Tensor, "B 16 3 3"]:
     """Rotation of each joint against the frame of the pose, from rotations against the parent."""
-    rotations = [pose[:, 0]]
-    for joint in range(1, 16):
-        rotations.append(rotations[MODEL_PARENTS[joint]] @ pose[:, joint])
-    return torch.stack(rotations, 1)
+    first, second, third = pose[:, 1:].unflatten(1, (5, 3)).unbind(2)  # of all fingers at once
+    first = pose[:, :1] @ first
+    second = first @ second
+    return torch.cat([pose[:, :1], torch.stack([first, second, second @ third], 2).flatten(1, 2)], 1)
 
 
 def mirror_pose(pose: Float[Tensor, "*b 16 3 3"]) -> Float[Tensor, "*b 16 3 3"]:

@@ -60,6 +60,7 @@ def refined(
         points[..., :2],
         points[..., 2] ** (TRUST if landmarks else GIVEN_TRUST) * agreement[:, None],
         depth=points[..., 3],
+        depth_trust=None if prediction.depth_certainty is None else prediction.depth_certainty * agreement[:, None],
         offsets=landmark_offsets(points) if landmarks else None,
         spread=prediction.spread,
         focal=CROP_FOCAL,
@@ -143,4 +144,5 @@ def merged(prediction: Prediction, crops: list[Crop], looks: int) -> Prediction:
         spread=mean(prediction.spread),
         head_confidence=mean(prediction.head_confidence),
         apart=mean(prediction.apart),
+        depth_certainty=None if prediction.depth_certainty is None else mean(prediction.depth_certainty),
     )

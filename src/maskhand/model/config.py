@@ -59,6 +59,12 @@ class ModelConfig:
     """Channels of a head that finds the 2D keypoints itself [ours]; 0: they come from outside, as in the paper."""
     keypoint_hourglasses: int = 0
     """Hourglasses that correct that head's maps [ours; Newell et al.]."""
+    keypoint_fine: int = 0
+    """Further mixings of that head's finest map [ours]."""
+    keypoint_sigma: float = 0.1
+    """Spread of the maps that its training asks for, crop from -1 to 1 [ours]."""
+    keypoint_depth_certainty: bool = False
+    """Let that head say how near each depth is, for the fit [ours]."""
     keypoint_context: bool = False
     """Let the synthesizer see that head's last map beside the pyramid's of scale 2 [ours]."""
     pose_depth: bool = False
@@ -79,8 +85,11 @@ class ModelConfig:
             raise ConfigError(f"model.sampling_reach is {self.sampling_reach}; it must be at least 0")
         if self.keypoint_width < 0 or self.keypoint_width % 8:
             raise ConfigError(f"model.keypoint_width is {self.keypoint_width}; it must be 0 or a multiple of 8")
-        if self.keypoint_hourglasses < 0:
-            raise ConfigError(f"model.keypoint_hourglasses is {self.keypoint_hourglasses}; it must be 0 or more")
+        for name in ("keypoint_hourglasses", "keypoint_fine"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"model.{name} is {getattr(self, name)}; it must be 0 or more")
+        if self.keypoint_sigma <= 0:
+            raise ConfigError(f"model.keypoint_sigma is {self.keypoint_sigma}; it must be above 0")
         if self.keypoint_context and not (self.keypoint_width and 2 in self.encoder.scales):
             raise ConfigError("model.keypoint_context needs model.keypoint_width above 0 and 2 among model.encoder.scales")
         if self.refinement_blocks < 0 or self.graph_layers < 1:

@@ -15,11 +15,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from maskhand.model.config import ModelConfig
 from maskhand.model.encoder import Maps
 
 SCALES = (1, 2, 4)
 HEAT_SIGMA = 0.1
-"""Spread of the maps that training asks for, crop from -1 to 1 [ours]."""
+"""Spread that a map has beyond what training asks for (`keypoint_sigma`) where confidence has fallen to 1/sqrt(2), crop from -1
+to 1 [ours]."""
 PLACE_SIGMA = 0.03
 """How far off a sure keypoint is, in the same unit; an unsure one by this over its confidence squared. Measured [ours]."""
 OTHER_SHARE = 0.1
@@ -41,6 +43,8 @@ class FoundKeypoints:
     """Logarithm of each keypoint's map, over all places; it sums to one."""
     features: Float[Tensor, "B C H W"]
     """What maps and depths are read off, at scale 4."""
+    depth_certainty: Float[Tensor, "B 21"] | None = None
+    """How near each depth is thought to be, if the head was made to say so: 1 as a fit expects it, 2 twice as near."""
     early: tuple[FoundKeypoints, ...] = ()
     """The same after each hourglass but the last, where that is taught."""
 
@@ -53,15 +57,22 @@ class KeypointHead(nn.Module):
     x: Tensor
     y: Tensor
 
-    def __init__(self, channels: dict[int, int], base: tuple[int, int], width: int, hourglasses: int = 0) -> None:
+    def __init__(self, channels: dict[int, int], base: tuple[int, int], config: ModelConfig) -> None:
         super().__init__()
+        width, self.sigma = config.keypoint_width, config.keypoint_sigma
         self.lateral = nn.ModuleDict({str(s): nn.Conv2d(channels[s], width, 1) for s in SCALES if s in channels})
         self.mix = nn.ModuleDict(
             {str(s): nn.ModuleList(_mixing(width) for _ in range(count)) for s, count in zip(SCALES, (1, 2, 1), strict=True)}
         )
-        self.hourglasses = nn.ModuleList(Hourglass(width) for _ in range(hourglasses))
+        for _ in range(config.keypoint_fine):
+            self.mix[str(SCALES[-1])].append(_mixing(width, silent=True))  # type: ignore[operator, union-attr]
+        self.hourglasses = nn.ModuleList(Hourglass(width) for _ in range(config.keypoint_hourglasses))
         self.tells_early = False
         self.read = nn.Conv2d(width, 2 * 21, 1)
+        self.certainty = nn.Conv2d(width, 21, 1) if config.keypoint_depth_certainty else None
+        if self.certainty is not None:
+            nn.init.zeros_(self.certainty.weight)
+            nn.init.zeros_(self.certainty.bias)  # type: ignore[arg-type]
         rows, columns = (SCALES[-1] * side for side in base)
         # A base that is not square saw the middle of the crop only.
         self.register_buffer("x", _centres(columns) * columns / rows, persistent=False)
@@ -83,24 +94,26 @@ class KeypointHead(nn.Module):
             stages.append(hourglass(stages[-1]))
         *early, last = stages
         with torch.autocast(last.device.type, enabled=False):
-            told = tuple(self._read(self.read(z.float()), z.float()) for z in early[1:]) if self.tells_early else ()
-            return replace(self._read(self.read(last.float()), last.float()), early=told)
+            told = tuple(self._read(z.float()) for z in early[1:]) if self.tells_early else ()
+            return replace(self._read(last.float()), early=told)
 
-    def _read(self, answer: Float[Tensor, "B 42 H W"], features: Float[Tensor, "B C H W"]) -> FoundKeypoints:
-        logits, depths = answer.split(21, 1)
+    def _read(self, features: Float[Tensor, "B C H W"]) -> FoundKeypoints:
+        logits, depths = self.read(features).split(21, 1)
         log_heat = logits.flatten(2).log_softmax(-1)
         heat = log_heat.exp().view_as(logits)
         across, down = heat.sum(2), heat.sum(3)  # (B, 21, W), (B, 21, H)
         x, y = across @ self.x, down @ self.y
         variance = across @ self.x.square() - x.square() + down @ self.y.square() - y.square()
-        confidence = 2**0.5 * HEAT_SIGMA / variance.clamp(min=2 * HEAT_SIGMA**2).sqrt()
+        beyond = (variance - 2 * self.sigma**2).clamp(min=0)
+        confidence = (1 + beyond / (2 * HEAT_SIGMA**2)).rsqrt()
         depth = (heat * depths).sum((2, 3))
-        return FoundKeypoints(torch.stack([x, y, confidence, depth - depth[:, :1]], -1), log_heat, features)
+        certainty = None if self.certainty is None else (heat * self.certainty(features)).sum((2, 3)).clamp(-2, 2).exp()
+        return FoundKeypoints(torch.stack([x, y, confidence, depth - depth[:, :1]], -1), log_heat, features, certainty)
 
     def wanted_heat(self, places: Float[Tensor, "B 21 2"]) -> Float[Tensor, "B 21 N"]:
         """The maps that training asks for: a bell about each place; places outside the crop have none worth asking for."""
-        x = (-(self.x - places[..., :1]).square() / (2 * HEAT_SIGMA**2)).exp()
-        y = (-(self.y - places[..., 1:]).square() / (2 * HEAT_SIGMA**2)).exp()
+        x = (-(self.x - places[..., :1]).square() / (2 * self.sigma**2)).exp()
+        y = (-(self.y - places[..., 1:]).square() / (2 * self.sigma**2)).exp()
         heat = (y[..., :, None] * x[..., None, :]).flatten(2) + 1e-8
         return heat / heat.sum(-1, keepdim=True)
 
@@ -156,8 +169,13 @@ def disagreement(own: Float[Tensor, "B 21 _"], other: Float[Tensor, "B 21 _"]) -
     return (own[..., :2] - other[..., :2]).norm(dim=-1).mean(-1) / size.clamp(min=1e-6)
 
 
-def _mixing(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.GroupNorm(8, width), nn.Conv2d(width, width, 3, padding=1), nn.GELU())
+def _mixing(width: int, *, silent: bool = False) -> nn.Sequential:
+    """silent: without effect at first, so that a trained head can be given one."""
+    mixing = nn.Sequential(nn.GroupNorm(8, width), nn.Conv2d(width, width, 3, padding=1), nn.GELU())
+    if silent:
+        nn.init.zeros_(mixing[1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(mixing[1].bias)  # type: ignore[arg-type]
+    return mixing
 
 
 def _centres(count: int) -> Tensor:

@@ -77,11 +77,7 @@ class MaskHandModel(nn.Module):
         rows, columns = self.encoder.backbone.base
         self.coarse_head = CoarseHead(config, rows * columns, shape_count)
         self.keypoint_head = (
-            KeypointHead(
-                self.encoder.backbone.channels, self.encoder.backbone.base, config.keypoint_width, config.keypoint_hourglasses
-            )
-            if config.keypoint_width
-            else None
+            KeypointHead(self.encoder.backbone.channels, self.encoder.backbone.base, config) if config.keypoint_width else None
         )
         self.keypoint_context = nn.Conv2d(config.keypoint_width, config.width, 2, stride=2) if config.keypoint_context else None
         if self.keypoint_context is not None:  # without effect at first, so that trained weights can be given one
@@ -194,13 +190,16 @@ class MaskHandModel(nn.Module):
         apart, sure = keypoints.new_full((len(keypoints),), torch.nan), torch.ones_like(keypoints[..., 2])
         if looked.found is not None:
             sure = looked.found.keypoints[..., 2]
+        certainty = None
         if looked.found is not None and not instead:
+            certainty = looked.found.depth_certainty
             apart = disagreement(looked.found.keypoints, keypoints)
             keypoints = merged_keypoints(looked.found.keypoints, keypoints)
         context = self.observe(looked, keypoints)
         if draws > 1:
             context = context.rows(torch.arange(len(keypoints), device=keypoints.device).repeat_interleave(draws))
             keypoints, sure, apart = (x.repeat_interleave(draws, 0) for x in (keypoints, sure, apart))
+            certainty = None if certainty is None else certainty.repeat_interleave(draws, 0)
         result = unmask(
             lambda embedding, mask: self.predict(context, embedding, mask),
             self.codes,
@@ -223,6 +222,7 @@ class MaskHandModel(nn.Module):
             spread=self.spread(result.probabilities, pose, context.shape, hand_model),
             head_confidence=sure,
             apart=apart,
+            depth_certainty=certainty,
             round_confidence=result.by_round,
         )
 

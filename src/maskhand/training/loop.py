@@ -42,6 +42,9 @@ class TrainConfig:
     clip_norm: float = 1.0
     ema_decay: float = 0.0
     """Decay of the averaged weights that are evaluated and shipped; 0 keeps none."""
+    minutes: float = 0.0
+    """Time after which the run ends, its learning rate run down by then, if `steps` do not end it before; 0: no limit. What one
+    has of a machine on loan; it makes the run depend on the machine's speed."""
     seed: int = 0
     evaluate_every: int = 1000
     save_every: int = 500
@@ -53,6 +56,8 @@ class TrainConfig:
         for name in ("steps", "batch_size", "evaluate_every", "save_every", "devices"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.minutes < 0 or (self.minutes and self.devices > 1):
+            raise ConfigError(f"train.minutes is {self.minutes}; it must be at least 0, and 0 if train.devices is above 1")
         if self.seed < 0:
             raise ConfigError(f"train.seed is {self.seed}; it must be at least 0")
         if self.learning_rate <= 0:
@@ -101,10 +106,11 @@ class _Opening(nn.Module):
         return self.inner(sealed.batch)
 
 
-def rate_at(step: int, config: TrainConfig) -> float:
-    """Share of the learning rate at a step: linear warm-up, then cosine decay."""
+def rate_at(step: int, config: TrainConfig, seconds: float = 0.0) -> float:
+    """Share of the learning rate at a step, after some time: linear warm-up, then cosine decay."""
     warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    return warm * (config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
+    done = min(1.0, max(step / config.steps, seconds / (60 * config.minutes) if config.minutes else 0.0))
+    return warm * (config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def _made_otherwise(path: Path, what: str) -> ConfigError:
@@ -133,6 +139,7 @@ class _Run:
             follow = torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema_decay)
             self.average = torch.optim.swa_utils.AveragedModel(stage.module, multi_avg_fn=follow, use_buffers=False)
         self.step, self.best = 0, math.inf
+        self.began, self.earlier = time.monotonic(), 0.0
         path = out / "state.pt"
         state = read_state(path) if resume and path.exists() else {}
         if state:
@@ -155,7 +162,7 @@ class _Run:
             raise _made_otherwise(path, "settings") from error
         if not all(torch.equal(value, state["module"][key].to(value)) for key, value in given.items()):
             raise _made_otherwise(path, "weights of " + " and ".join(self.stage.frozen))
-        self.step, self.best = state["step"], state["best"]
+        self.step, self.best, self.earlier = state["step"], state["best"], state.get("seconds", 0.0)
 
     def _restore_optimizer(self, state: dict[str, Any], path: Path) -> None:
         try:
@@ -164,6 +171,11 @@ class _Run:
             raise _made_otherwise(path, "settings") from error
         for group in self.optimizer.param_groups:  # as the settings say now
             group.update(betas=self.config.betas, weight_decay=self.config.weight_decay)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been learning, with what was before it was stopped."""
+        return self.earlier + time.monotonic() - self.began
 
     @property
     def judged(self) -> nn.Module:
@@ -180,7 +192,7 @@ class _Run:
         step = self.config.seed * 1_000_003 + self.step
         torch.manual_seed(step * self.fabric.world_size + self.fabric.global_rank)  # masks of its own for every device
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * rate_at(self.step, self.config)
+            group["lr"] = rate * rate_at(self.step, self.config, self.seconds)
         loss, terms = self.module(_Sealed(self.fabric.to_device(batch)))
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
@@ -214,7 +226,7 @@ class _Run:
             state = {"module": self.stage.module.state_dict(), "optimizer": self.optimizer.state_dict()}
             if self.average is not None:
                 state["average"] = self.average.state_dict()
-            save_state(self.out / "state.pt", {**state, "step": self.step, "best": self.best})
+            save_state(self.out / "state.pt", {**state, "step": self.step, "best": self.best, "seconds": self.seconds})
             save_weights(self.out / "last.safetensors", *self.stage.weights(self.judged))
 
 
@@ -238,8 +250,8 @@ def fit(
     run = _Run(stage, config, out, resume=resume)
     end = min(config.steps, stop_after or config.steps)
     results: dict[str, float] = {}
-    running: dict[str, float] = {}
-    began, shown = time.monotonic(), 0.0
+    running: dict[str, Tensor] = {}
+    shown = 0.0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     quiet = not run.fabric.is_global_zero
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True, quiet=quiet), disable=quiet) as bar:
@@ -249,18 +261,20 @@ def fit(
             bar.console.print(f"{out} is at step {run.step} of {end} already: more train.steps go on, --fresh starts over")
         task = bar.add_task("training", total=config.steps, completed=run.step, note="")
         stage.module.train()
+        run.began = time.monotonic()
         for batch in run.batches() if run.step < end else ():
+            late = bool(config.minutes) and run.seconds >= 60 * config.minutes
             for name, value in run.learn(batch).items():
-                running[name] = 0.98 * running.get(name, float(value)) + 0.02 * float(value)
+                running[name] = running.get(name, value).lerp(value, 0.02)  # not read here: a GPU would be waited for
             if time.monotonic() - shown > 0.5:
                 shown = time.monotonic()
-                bar.update(task, completed=run.step, note="  ".join(f"{k} {v:.3f}" for k, v in running.items()))
-            if run.step % config.evaluate_every == 0 or run.step == config.steps:
-                results = run.evaluate({**running, "seconds": time.monotonic() - began})
+                bar.update(task, completed=run.step, note="  ".join(f"{k} {float(v):.3f}" for k, v in running.items()))
+            if run.step % config.evaluate_every == 0 or run.step == config.steps or late:
+                results = run.evaluate({**{k: float(v) for k, v in running.items()}, "seconds": run.seconds})
                 bar.console.print(f"step {run.step}: " + ", ".join(f"{k} {v:.3f}" for k, v in results.items()))
-            if run.step % config.save_every == 0 or run.step >= end:
+            if run.step % config.save_every == 0 or run.step >= end or late:
                 run.save()
-            if run.step >= end:
+            if run.step >= end or late:
                 break
         bar.update(task, completed=run.step)
     return results

@@ -33,6 +33,8 @@ class LossWeights:
     """How much an unlabelled photo, whose depth is the teacher's, counts in that [ours]."""
     bones: float = 0.0
     """L1 of how much deeper each of its keypoints lies than the one before it along the finger, in the same unit [ours]."""
+    certainty: float = 0.0
+    """How badly the head foretells how far off its depths are; renders only [ours]."""
     early: float = 0.0
     """How much all of these count for what every hourglass but the last leaves (Newell et al., ECCV 2016)."""
     parts: float = 0.0
@@ -42,6 +44,8 @@ class LossWeights:
     fitted: float = 0.0
     """L1 of keypoints after the fit to the 2D keypoints, where no token was shown; photos' against the teacher's, after
     scaling [m]. 0 leaves the fit out of training, as until 0.10.0; it learns through the fit otherwise [ours]."""
+    cuts: float = 0.0
+    """How deep bones cut each other, in all, before the fit and after it [m] [ours]."""
     teacher: float = 20.0
     """L1 of keypoints of unlabelled photos against the teacher's, after scaling [m]."""
     teacher_image: float = 3.0

@@ -6,12 +6,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from maskhand.constants import constant
 from maskhand.hand_model.contact import BONE_ENDS, FINGER_RADII_M
 
 PARTS = 17
 """Nothing, the palm, 15 finger bones."""
 _PALM_RADIUS_M = 0.012  # four capsules that leave no gaps
 _RADII_M = (*FINGER_RADII_M, *[_PALM_RADIUS_M] * 4)
+_ENDS = tuple(tuple(tuple(end) for end in bone) for bone in BONE_ENDS.tolist())
 _PART = (*range(2, 17), *[1] * 4)
 
 
@@ -24,9 +26,9 @@ def part_maps(
     scale: how much of the crop a metre takes.
     x, y: centres of the cells.
     """
-    ends = torch.as_tensor(BONE_ENDS, dtype=points.dtype, device=points.device)
+    ends = constant(_ENDS, points.device, points.dtype)
     start, stop = torch.einsum("sek,bkc->ebsc", ends, points)  # (B, 19, 3)
-    radius = scale[:, None] * points.new_tensor(_RADII_M)  # (B, 19)
+    radius = scale[:, None] * constant(_RADII_M, points.device, points.dtype)  # (B, 19)
     along = stop - start
     from_x = x - start[..., :1]  # (B, 19, W)
     from_y = y - start[..., 1:2]  # (B, 19, H)
@@ -38,5 +40,5 @@ def part_maps(
     depth = start[..., 2, None, None] + share * along[..., 2, None, None] - bulge.clamp(min=0).sqrt()
     nearest, bone = torch.where(bulge > 0, depth, torch.inf).flatten(2).min(1)  # (B, N)
     shown = nearest.isfinite()
-    part = torch.tensor(_PART, device=points.device)[bone] * shown
+    part = constant(_PART, points.device)[bone] * shown
     return part, torch.where(shown, nearest, 0.0)

@@ -15,23 +15,26 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from maskhand.checkpoint import load_into, read_weights
 from maskhand.config import to_dict
+from maskhand.constants import constant
 from maskhand.data.cached import CachedSamples, mixed_batches
 from maskhand.data.feature_cache import complete_shards
 from maskhand.data.live import live_batches, with_photos
+from maskhand.data.warp import warped
 from maskhand.detection.landmark_network import INPUT_PX, shared_landmark_network
 from maskhand.errors import ConfigError
 from maskhand.evaluation.reconstruction import reconstructed
 from maskhand.evaluation.synthetic import TEST_SEED
 from maskhand.geometry.camera import project_in_crop, scale_in_crop, translation_from_weak
+from maskhand.hand_model.contact import overlaps
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.landmarks import landmark_points
 from maskhand.hand_model.layer import HandModel
 from maskhand.hand_model.skeleton import KEYPOINT_PARENTS
 from maskhand.model.answer import refined
 from maskhand.model.config import ModelConfig
-from maskhand.model.encoder import Maps, VitBackbone
+from maskhand.model.encoder import VitBackbone
 from maskhand.model.keypoint_head import FoundKeypoints, KeypointHead, disagreement, merged_keypoints
-from maskhand.model.maskhand import MaskHandModel
+from maskhand.model.maskhand import Looked, MaskHandModel
 from maskhand.model.unmasking import random_mask
 from maskhand.records import Prediction
 from maskhand.synthesis.scenes import TRAINING_SCENES
@@ -39,6 +42,9 @@ from maskhand.tokenizer.vq_mano import VqMano
 from maskhand.training.loop import Stage, TrainConfig
 from maskhand.training.losses import LossWeights, masked_cross_entropy, scaled_to, weighted_mean
 from maskhand.training.parts import PARTS, part_maps
+
+EXPECTED_DEPTH_ERROR = 0.07
+"""Mean error of a keypoint's depth at which its certainty is 1, crop from -1 to 1 [ours]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +86,12 @@ class DataConfig:
     """Shards with truth that are only measured on."""
     shift: int = 0
     """Cells of 8 px by which the crops of shards are moved at most, anew each time [ours]."""
+    repeats: int = 1
+    """In how many batches a live image appears, on average: where a GPU learns faster than the workers draw [ours]."""
+    warp: float = 0.0
+    """How much live crops are turned, scaled, moved and recoloured anew each time; 1: by half of what they differ [ours]."""
     in_memory: bool = False
+    """Keep shards in memory, photos for live images on the device that learns."""
     workers: int = 2
     """Processes that make live images."""
     backgrounds: str | None = None
@@ -89,6 +100,10 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.photo_share < 1:
             raise ConfigError(f"data.photo_share is {self.photo_share}; it must be at least 0 and less than 1")
+        if self.repeats < 1:
+            raise ConfigError(f"data.repeats is {self.repeats}; it must be at least 1")
+        if self.warp < 0:
+            raise ConfigError(f"data.warp is {self.warp}; it must be at least 0")
         if not 0 <= self.shift <= 8:
             raise ConfigError(f"data.shift is {self.shift}; it must be from 0 to 8 cells of 8 pixels")
 
@@ -116,11 +131,13 @@ class ModelTraining:
     """A ViTPose model for backbone `vit-h` to start from: a folder or a name on the Hugging Face Hub [sibling HaMeR]."""
 
     def __post_init__(self) -> None:
-        for name in ("fitted", "bones", "early", "parts", "parts_depth"):
+        for name in ("fitted", "bones", "early", "parts", "parts_depth", "certainty"):
             if getattr(self.loss, name) and not self.model.keypoint_width:
                 raise ConfigError(
                     f"loss.{name} is {getattr(self.loss, name)}, but the model finds no 2D keypoints: set model.keypoint_width"
                 )
+        if self.loss.certainty and not self.model.keypoint_depth_certainty:
+            raise ConfigError(f"loss.certainty is {self.loss.certainty}: set model.keypoint_depth_certainty=true")
         if self.loss.early and self.model.keypoint_hourglasses < 2:
             raise ConfigError(
                 f"loss.early is {self.loss.early}, but of {self.model.keypoint_hourglasses} hourglasses none precedes the last: "
@@ -134,7 +151,7 @@ class ModelObjective(nn.Module):
     def __init__(self, config: ModelTraining, model: MaskHandModel, hand_model: HandModel) -> None:
         super().__init__()
         self.model, self.hand_model = model, hand_model
-        self.weights, self.masking = config.loss, config.masking
+        self.weights, self.masking, self.warp = config.loss, config.masking, config.data.warp
         self.part_head: nn.Conv2d | None = None
         if model.keypoint_head is not None:
             model.keypoint_head.tells_early = config.loss.early > 0
@@ -149,6 +166,11 @@ class ModelObjective(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         model = self.model
+        if "image" in batch:
+            image, batch = warped(batch, self.warp)
+            looked, points = self._seen(image, batch["keypoints_2d"])
+        else:
+            looked, points = model.look({4: batch["map8"]}), batch["points"]
         labelled = batch["labelled"].float()
         # In half precision two thirds of the tokens would be other ones: near codes differ by less than its rounding.
         with torch.no_grad(), torch.autocast(labelled.device.type, enabled=False):
@@ -159,13 +181,6 @@ class ModelObjective(nn.Module):
         mask = mask | ((labelled == 0) & ~own)[:, None]  # a photo has no tokens to show but the model's own
         wrong = (torch.rand_like(mask, dtype=torch.float32) < self.masking.wrong_tokens) & ~mask
         shown = torch.where(wrong, torch.randint_like(tokens, len(model.codes)), tokens)
-        if "image" in batch:
-            pixels = batch["image"].permute(0, 3, 1, 2).float() / 255
-            image: Tensor | Maps = pixels
-            points = self._network_keypoints(pixels, batch["keypoints_2d"])
-        else:
-            image, points = {4: batch["map8"]}, batch["points"]
-        looked = model.look(image)
         theirs = points
         if looked.found is not None:
             outside = torch.rand(len(points), 1, 1, device=points.device) < self.masking.outside_keypoints
@@ -177,7 +192,8 @@ class ModelObjective(nn.Module):
             with torch.no_grad():
                 everything = torch.ones_like(mask[looked_twice])
                 first = model.predict(context.rows(looked_twice), visible[looked_twice], everything).float()
-                visible = visible.index_copy(0, looked_twice, first.softmax(-1) @ model.codes)
+                mixture = (first.softmax(-1) @ model.codes).to(visible)  # in half precision on a GPU, near enough here
+                visible = visible.index_copy(0, looked_twice, mixture)
             torch.clear_autocast_cache()  # PyTorch before 2.11 would go on with weights that it cast without a graph
         logits = model.predict(context, visible, mask)
         # The network may run in bfloat16; millimetres need float32.
@@ -200,28 +216,41 @@ class ModelObjective(nn.Module):
                     context.shape[blank].float(),
                     context.weak_camera[blank].float(),
                     log_probabilities.detach()[blank],
+                    None if looked.found.depth_certainty is None else looked.found.depth_certainty[blank],
                 )
                 off, off_teacher = self._off_in_space(batch["keypoints_3d"][blank], fitted.pose, fitted.shape)
                 terms["fitted"] = weighted_mean(off, labelled[blank]) + weighted_mean(off_teacher, 1 - labelled[blank])
+                if self.weights.cuts:
+                    terms["cuts"] = terms["cuts"] + self._cuts(fitted.pose, fitted.shape)
         loss = sum(getattr(self.weights, name) * term for name, term in terms.items())
         shown_terms = {"loss": loss, "ce": terms["mask"], "joints_mm": 1000 * terms["joints"], "image": terms["image"]}  # type: ignore[dict-item]
-        shown_terms |= {name: terms[name] for name in ("found", "found_depth", "parts", "parts_depth") if name in terms}
+        told = ("found", "found_depth", "parts", "parts_depth", "certainty", "cuts")
+        shown_terms |= {name: terms[name] for name in told if name in terms}
         if "fitted" in terms:
             shown_terms["fitted_mm"] = 1000 * terms["fitted"]
         if "teacher" in terms:
             shown_terms["teacher_mm"] = 1000 * terms["teacher"]
         return loss, {key: value.detach() for key, value in shown_terms.items()}  # type: ignore[return-value]
 
-    @torch.no_grad()
-    def _network_keypoints(self, image: Tensor, true: Tensor) -> Tensor:
-        """The landmark network's keypoints of crops, errors and all: what the model will get at inference.
+    def _seen(self, image: Tensor, true: Tensor) -> tuple[Looked, Tensor]:
+        """What the model sees in crops, and the landmark network's keypoints of them, errors and all: what it will get at
+        inference.
 
         true: (B, 21, 2) keypoints, which say how a crop is turned that shows its hand as it comes.
         """
         network = shared_landmark_network().to(image.device)
-        with torch.autocast(image.device.type, enabled=False):  # bfloat16 counts in whole pixels from 128 on
-            seen = interpolate(image, size=(INPUT_PX, INPUT_PX), mode="bilinear", antialias=True).float()
-            return network(seen).keypoints if self.model.config.upright_crop else network.keypoints_as_upright(seen, true)
+        with torch.no_grad(), torch.autocast(image.device.type, enabled=False):  # bfloat16 counts in whole pixels from 128 on
+            small = image
+            if image.shape[-1] != INPUT_PX:
+                small = interpolate(image, size=(INPUT_PX, INPUT_PX), mode="bilinear", antialias=True)
+            if self.model.config.upright_crop:
+                maps, pooled = network.trunk(small)
+                points = network.read(pooled).keypoints
+            else:
+                points = network.keypoints_as_upright(small, true)
+        if self.model.reads_maps and self.model.config.upright_crop:
+            return self.model.look({4: maps[8]}), points
+        return self.model.look(image), points
 
     def _terms(
         self, batch: dict[str, Tensor], pose: Tensor, shape: Tensor, weak_camera: Tensor, labelled: Tensor
@@ -238,12 +267,18 @@ class ModelObjective(nn.Module):
             "joints": weighted_mean(off, labelled),
             "image": weighted_mean(off_image, labelled),
         }
+        if self.weights.cuts:
+            terms["cuts"] = self._cuts(pose, shape)
         if bool((labelled == 0).any()):
             photo = 1 - labelled
             terms["teacher"] = weighted_mean(off_teacher, photo)
             terms["teacher_image"] = weighted_mean(off_image, photo)
             terms["prior"] = weighted_mean(shape.square(), photo)
         return terms
+
+    def _cuts(self, pose: Tensor, shape: Tensor) -> Tensor:
+        """How deep the bones of a hand cut each other, in all [m]; the mean over hands."""
+        return overlaps(self.hand_model.keypoints(pose, shape))[0].clamp(min=0).sum(1).mean()
 
     def _found_terms(self, batch: dict[str, Tensor], found: FoundKeypoints, labelled: Tensor) -> dict[str, Tensor]:
         """The losses on the model's own 2D keypoints: they are to be the landmark network's places, as photos' teachers are."""
@@ -259,19 +294,24 @@ class ModelObjective(nn.Module):
         heat = head.wanted_heat(places)
         everyone, by_depth = torch.ones_like(labelled), labelled + self.weights.photo_depth * (1 - labelled)
 
+        parents = constant(KEYPOINT_PARENTS[1:], depth.device)
+
         def off(answer: FoundKeypoints) -> dict[str, Tensor]:
             deeper = answer.keypoints[..., 3] - depth
             return {
                 "found": weighted_mean((answer.keypoints[..., :2] - places).abs(), everyone),
                 "heat": weighted_mean(-(heat * answer.log_heat).sum(-1) * inside, everyone),
                 "found_depth": weighted_mean(deeper.abs(), by_depth),
-                "bones": weighted_mean((deeper[:, 1:] - deeper[:, KEYPOINT_PARENTS[1:]]).abs(), by_depth),
+                "bones": weighted_mean((deeper[:, 1:] - deeper[:, parents]).abs(), by_depth),
             }
 
         terms = off(found)
         if found.early:
             early = [off(answer) for answer in found.early]
             terms["early"] = sum(getattr(self.weights, name) * answer[name] for answer in early for name in answer) / len(early)  # type: ignore[assignment]
+        if self.weights.certainty and found.depth_certainty is not None:
+            off_by = (found.keypoints[..., 3].detach() - depth).abs() / EXPECTED_DEPTH_ERROR
+            terms["certainty"] = weighted_mean(off_by * found.depth_certainty - found.depth_certainty.log(), labelled)
         if self.part_head is not None:
             logits, deep = self.part_head(found.features).flatten(2).split([PARTS, 1], 1)
             part, surface = part_maps(torch.cat([places, depth[..., None]], -1), scale[:, 0, 0], head.x, head.y)
@@ -289,7 +329,14 @@ class ModelObjective(nn.Module):
         return (self.hand_model.keypoints(pose, shape) - wanted).abs(), off_teacher
 
     def _fitted(
-        self, found: Tensor, theirs: Tensor, pose: Tensor, shape: Tensor, weak_camera: Tensor, log_probabilities: Tensor
+        self,
+        found: Tensor,
+        theirs: Tensor,
+        pose: Tensor,
+        shape: Tensor,
+        weak_camera: Tensor,
+        log_probabilities: Tensor,
+        certainty: Tensor | None = None,
     ) -> Prediction:
         """First rounds after the fit, as at inference: poses, 2D keypoints, their depths and how far each is trusted can learn
         what comes out best after it.
@@ -306,6 +353,7 @@ class ModelObjective(nn.Module):
             spread=self.model.spread(probabilities, pose, shape, self.hand_model),
             head_confidence=found[..., 2],
             apart=disagreement(found, theirs),
+            depth_certainty=certainty,
         )
         return refined(self.hand_model, prediction)
 
@@ -392,7 +440,7 @@ class ModelStage(Stage):
         if not self.live:
             return mixed_batches(self.tables, self.shares, train.batch_size, train.seed, steps, shift=data.shift)
         objective: ModelObjective = self.module  # type: ignore[assignment]
-        size = objective.model.encoder.backbone.input_px
+        size, device = objective.model.encoder.backbone.input_px, objective.model.place.device
         scenes = replace(TRAINING_SCENES, size=size, backgrounds=data.backgrounds, upright=self.config.model.upright_crop)
         photos = min(round(train.batch_size * data.photo_share), train.batch_size - 1) if data.photos else 0
         again, steps = itertools.tee(steps)
@@ -403,8 +451,12 @@ class ModelStage(Stage):
             batch=train.batch_size - photos,
             steps=steps,
             workers=data.workers,
+            repeats=data.repeats,
+            device=device,
         )
-        return with_photos(made, self.tables[0], photos, train.seed, again) if photos else made
+        if not photos:
+            return made
+        return with_photos(made, self.tables[0], photos, train.seed, again, keep_on=device if data.in_memory else None)
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         if self.held_out is None:
