@@ -27,7 +27,7 @@ from maskhand.hand_model.skeleton import KEYPOINT_CARRIERS, KEYPOINT_TO_MODEL, M
 ROUNDS = 3
 OUTLIER = 2.0
 """Distance, in expected errors, from which on a keypoint's pull stops growing."""
-DEPTH_SIGMA = 0.09
+DEPTH_SIGMA = 0.07
 """How far off a keypoint's guessed depth is expected to be, crop from -1 to 1 [ours]."""
 FIRST_DAMPING, SHIFT_PRECISION = 0.01, 1e-4
 CUT_SIGMA_M, CUT_MARGIN_M = 0.002, 0.001

@@ -26,9 +26,9 @@ PLACE_SIGMA = 0.03
 """How far off a sure keypoint is, in the same unit; an unsure one by this over its confidence squared. Measured [ours]."""
 OTHER_SHARE = 0.1
 """How much of the squared distance between two opinions is the other network's fault, per axis, where the hands agree [ours]."""
-LED_ASTRAY = 0.005
+LED_ASTRAY = 0.004
 """Mean squared distance of the two over the hand at which that doubles; it grows with the square of it [ours]."""
-DEPTH_AGREEMENT = 0.3
+DEPTH_AGREEMENT = 0.15
 """Distance between the two's depths, over the whole hand, at which the other network's counts half [ours]."""
 
 
