@@ -45,6 +45,21 @@ def test_keypoints_without_trust_move_nothing(hand_model, poses) -> None:
     torch.testing.assert_close(where, at.clone(), atol=1e-4, rtol=0)
 
 
+def test_a_depth_pulls_as_much_as_it_is_trusted(hand_model, poses) -> None:
+    shape, at = torch.zeros(len(poses), 10), torch.tensor([0.0, 0.0, 0.8]).expand(len(poses), 3)
+    truth = hand_model.keypoints(poses, shape)
+    scale = 2 * CROP_FOCAL / 0.8
+    target, depth = project_in_crop(truth, at), scale * (truth - truth[:, :1])[..., 2]
+    start, off = bent(hand_model, poses, 0.25), []
+    for trust in (0.0, 0.3, 3.0):
+        fitted, _ = fit_keypoints(
+            hand_model, start, shape, at, target, torch.ones(len(poses), 21), focal=CROP_FOCAL, depth=depth,
+            depth_trust=torch.full((len(poses), 21), trust),
+        )  # fmt: skip
+        off.append(float((hand_model.keypoints(fitted, shape) - truth)[..., 2].abs().mean()))
+    assert off[2] < 0.8 * off[1] < 0.8 * off[0]
+
+
 def test_joints_that_are_expected_to_be_right_hardly_turn(hand_model, poses) -> None:
     shape, at = torch.zeros(len(poses), 10), torch.tensor([0.0, 0.0, 0.8]).expand(len(poses), 3)
     target = project_in_crop(hand_model.keypoints(poses, shape), at)

@@ -9,7 +9,7 @@ from torch.nn.functional import relu6
 
 from maskhand.detection.landmark_network import ClippedDepthwise, SameConv
 from maskhand.errors import ConfigError
-from maskhand.geometry.camera import project_in_crop, translation_from_weak
+from maskhand.geometry.camera import project_in_crop, scale_in_crop, translation_from_weak
 from maskhand.geometry.rotations import matrix_from_axis_angle
 from maskhand.hand_model.landmarks import landmark_points
 from maskhand.model.config import EncoderConfig, ModelConfig
@@ -21,7 +21,14 @@ from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 from maskhand.training.loop import TrainConfig
 from maskhand.training.losses import LossWeights, scaled_to, weighted_mean
 from maskhand.training.parts import part_maps
-from maskhand.training.transformer_stage import DataConfig, MaskConfig, ModelObjective, ModelTraining, shipped_weights
+from maskhand.training.transformer_stage import (
+    EXPECTED_DEPTH_ERROR,
+    DataConfig,
+    MaskConfig,
+    ModelObjective,
+    ModelTraining,
+    shipped_weights,
+)
 
 TOKENIZER = TokenizerConfig(token_count=32, codebook_size=64, code_dim=16, width=32, depth=1)
 SMALL = dict(width=32, heads=2)
@@ -430,6 +437,73 @@ def test_an_hourglass_starts_without_effect_and_then_corrects_the_maps() -> None
     torch.testing.assert_close(with_it(maps).keypoints, without(maps).keypoints)
     with_it.hourglasses[0].correct.weight.data += 0.1 * torch.randn(16, 16, 1, 1)
     assert (with_it(maps).keypoints - without(maps).keypoints).abs().max() > 1e-3
+
+
+def test_mixings_of_the_finest_map_and_certainty_start_without_effect() -> None:
+    channels = {1: 12, 2: 10, 4: 8}
+    torch.manual_seed(0)
+    more = KeypointHead(channels, (7, 7), ModelConfig(keypoint_width=16, keypoint_fine=2, keypoint_depth_certainty=True))
+    plain = KeypointHead(channels, (7, 7), ModelConfig(keypoint_width=16))
+    plain.load_state_dict({k: v for k, v in more.state_dict().items() if k in plain.state_dict()})
+    maps = {scale: torch.randn(2, count, 7 * scale, 7 * scale) for scale, count in channels.items()}
+    found = more(maps)
+    torch.testing.assert_close(found.keypoints, plain(maps).keypoints)
+    assert torch.equal(found.depth_certainty, torch.ones(2, 21)) and plain(maps).depth_certainty is None
+    more.mix["4"][2][1].weight.data += 0.1 * torch.randn(16, 16, 3, 3)
+    more.certainty.bias.data[3] = 0.7
+    changed = more(maps)
+    assert (changed.keypoints - found.keypoints).abs().max() > 1e-3
+    torch.testing.assert_close(changed.depth_certainty[:, 3], torch.tensor(0.7).exp().expand(2))
+
+
+def test_narrower_maps_are_as_sure_at_their_own_width_and_doubt_beyond_it_is_the_same() -> None:
+    for sigma in (0.06, 0.1):
+        head = KeypointHead({1: 8, 2: 8, 4: 8}, (7, 7), ModelConfig(keypoint_width=48, keypoint_sigma=sigma))
+        head.read = torch.nn.Identity()
+        places = torch.zeros(1, 21, 2)
+        for beyond, confidence in ((0.0, 1.0), (0.1, 0.5**0.5)):
+            wide = ModelConfig(keypoint_width=48, keypoint_sigma=(sigma**2 + beyond**2) ** 0.5)
+            heat = KeypointHead({1: 8, 2: 8, 4: 8}, (7, 7), wide).wanted_heat(places)
+            answer = torch.cat([heat.log().unflatten(2, (28, 28)), torch.zeros(1, 21, 28, 28)], 1)
+            torch.testing.assert_close(head._read(answer).keypoints[..., 2], torch.full((1, 21), confidence), atol=0.02, rtol=0)
+
+
+def test_certainty_learns_how_far_off_depths_are_and_cuts_count_where_bones_cut(hand_model, poses) -> None:
+    with pytest.raises(ConfigError, match="keypoint_depth_certainty=true"):
+        replace(
+            ModelTraining(train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), data=DataConfig(synthetic="unused")),
+            model=ModelConfig(keypoint_width=16),
+            loss=LossWeights(certainty=1.0),
+        )
+    settings = ModelTraining(
+        train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3),
+        data=DataConfig(synthetic="unused"),
+        model=ModelConfig(keypoint_width=16, keypoint_depth_certainty=True),
+        loss=LossWeights(certainty=1.0, cuts=1.0, fitted=1.0),
+    )
+    objective = ModelObjective(settings, small_model(keypoint_width=16, keypoint_depth_certainty=True), hand_model)
+    batch = batch_of(hand_model, poses)
+    marks = landmark_points(hand_model, batch["pose"], batch["shape"])
+    scale = scale_in_crop(batch["keypoints_3d"], batch["keypoints_2d"])[:, None]
+    heat = objective.model.keypoint_head.wanted_heat(batch["keypoints_2d"]).log()
+
+    def term(off: float, certainty: float) -> float:
+        depth = scale * (marks - marks[:, :1])[..., 2] + off
+        points = torch.cat([batch["keypoints_2d"], torch.ones(4, 21, 1), depth[..., None]], -1)
+        found = FoundKeypoints(points, heat, torch.empty(4, 1, 1, 1), torch.full((4, 21), certainty))
+        return float(objective._found_terms(batch, found, torch.ones(4))["certainty"])
+
+    for off in (EXPECTED_DEPTH_ERROR, 2 * EXPECTED_DEPTH_ERROR):
+        right = EXPECTED_DEPTH_ERROR / off
+        assert term(off, right) < min(term(off, 0.8 * right), term(off, 1.25 * right))
+    open_hand = torch.eye(3).expand(1, 16, 3, 3)
+    fist = open_hand.clone()
+    fist[:, 1] = matrix_from_axis_angle(torch.tensor([[0.0, 0.5, 0.0]]))
+    swung = [float(objective._cuts(pose, torch.zeros(1, 10))) for pose in (open_hand, fist, fist.mT)]
+    assert swung[0] == 0 and max(swung) > 0.001, "the index finger, swung against the middle one, cuts it"
+    loss, _ = objective(batch)
+    loss.backward()
+    assert objective.model.keypoint_head.certainty.weight.grad.abs().max() > 0
 
 
 def test_the_synthesizer_sees_the_keypoint_heads_map_only_once_it_has_learned_to() -> None:

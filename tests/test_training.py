@@ -15,7 +15,8 @@ from maskhand.checkpoint import read_state, read_weights, save_state, save_weigh
 from maskhand.cli.main import app
 from maskhand.data.cached import CachedSamples, mixed_batches, mixed_indices, moved
 from maskhand.data.feature_cache import TrunkReader, cache_synthetic, complete_shards, missing_shards, photo_truth, write_shard
-from maskhand.data.live import live_batches
+from maskhand.data.live import WINDOW_STEPS, live_batches
+from maskhand.data.warp import warped
 from maskhand.detection.finder import HandFinder
 from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.errors import AssetError, ConfigError, InputError
@@ -28,7 +29,7 @@ from maskhand.model.encoder import CACHED_BLOCK
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.precision import HALF_IS_SLOW
 from maskhand.synthesis.pose_prior import PosePrior
-from maskhand.synthesis.scenes import SceneConfig
+from maskhand.synthesis.scenes import CHUNK, SceneConfig
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 from maskhand.training.loop import TrainConfig, fit, rate_at
 from maskhand.training.ship import average_weights
@@ -174,11 +175,12 @@ def test_two_processes_of_one_machine_train_one_model(tmp_path, shards) -> None:
 def test_live_images_and_photos_train_a_whole_backbone_and_resume(tmp_path, hand_model, shards) -> None:
     torch.manual_seed(3)
     tokenizer = VqMano(TOKENIZER).eval()
+    folders = {"photos": str(shards / "photos"), "evaluation": str(shards / "validation")}
 
     def run(folder: Path, stop: int | None = None) -> None:
         settings = ModelTraining(
             train=train_config(steps=2, batch_size=4),
-            data=DataConfig(synthetic="live", photos=str(shards / "photos"), evaluation=str(shards / "validation"), workers=0),
+            data=DataConfig(synthetic="live", **folders, workers=0, warp=1.0, in_memory=True),
             model=ModelConfig(width=16, heads=2, synthesizer_layers=1, encoder=EncoderConfig(learns="all")),
         )
         torch.manual_seed(7)
@@ -282,6 +284,53 @@ def test_batches_go_by_their_numbers_and_a_share_of_nothing_takes_nothing(shards
     assert bool(next(streams(0)[0])["labelled"].all())
 
 
+def test_live_images_that_come_again_are_drawn_from_a_window_that_moves_on() -> None:
+    live = {"seed": 3, "batch": 2 * CHUNK, "workers": 0, "repeats": 2}
+    chosen = SceneConfig(size=32)
+    batches = [batch["shape"][:, 0].tolist() for batch in live_batches(free_hand_data(), chosen, steps=range(6), **live)]
+    alone = next(live_batches(free_hand_data(), chosen, steps=[5], **live))["shape"][:, 0].tolist()
+    assert alone == batches[5], "a batch goes by its number"
+    assert all(len(set(batch)) == 2 * CHUNK for batch in batches), "no image twice in one batch"
+    images = live_batches(free_hand_data(), chosen, seed=3, batch=CHUNK, steps=range(WINDOW_STEPS + 5), workers=0)
+    by_number = [float(x) for batch in images for x in batch["shape"][:, 0]]
+    for step, batch in enumerate(batches):
+        assert set(batch) <= set(by_number[step * CHUNK : (step + WINDOW_STEPS) * CHUNK])
+    assert len({x for batch in batches for x in batch}) > 5 * CHUNK, "from all over the window"
+
+
+def test_a_warped_crop_shows_its_hand_where_its_truth_says(hand_model, poses) -> None:
+    torch.manual_seed(0)
+    pose, shape = poses[:4], torch.zeros(4, 10)
+    points = hand_model.keypoints(pose, shape)
+    places = 4 * points[..., :2]  # a camera far away
+    x, y = (torch.arange(96) * 2 + 1) / 96 - 1, (torch.arange(96) * 2 + 1) / 96 - 1
+    spot = ((x - places[:, 8, :1, None]).square() + (y[:, None] - places[:, 8, 1:, None]).square()) < 0.05**2
+    image = (255 * spot)[..., None].expand(-1, -1, -1, 3).to(torch.uint8)
+    batch = {"image": image, "pose": pose, "keypoints_2d": places, "keypoints_3d": points}
+    as_it_is, same = warped(batch, 0.0)
+    assert same is batch and torch.equal(as_it_is, image.permute(0, 3, 1, 2) / 255)
+    seen, moved_batch = warped(batch, 3.0)
+    light = seen.mean(1) / seen.mean(1).sum((1, 2), keepdim=True)
+    where = torch.stack([(light.sum(1) * x).sum(1), (light.sum(2) * y).sum(1)], -1)
+    torch.testing.assert_close(where, moved_batch["keypoints_2d"][:, 8], atol=0.015, rtol=0)
+    torch.testing.assert_close(hand_model.keypoints(moved_batch["pose"], shape), moved_batch["keypoints_3d"], atol=1e-6, rtol=0)
+    by = moved_batch["keypoints_2d"] - places
+    assert by.abs().amax((1, 2)).min() > 0.03 and (where - places[:, 8]).norm(dim=-1).min() > 0.02, "they have moved"
+    flat, wanted = moved_batch["keypoints_3d"][..., :2], moved_batch["keypoints_2d"]
+    grown = (wanted[:, 8] - wanted[:, 0]).norm(dim=-1) / (flat[:, 8] - flat[:, 0]).norm(dim=-1)
+    torch.testing.assert_close(wanted - wanted[:, :1], grown[:, None, None] * (flat - flat[:, :1]), atol=1e-5, rtol=0)
+
+
+def test_a_run_by_the_clock_ends_in_time_with_its_rate_run_down(tmp_path, hand_model) -> None:
+    settings = TokenizerTraining(train=train_config(steps=100_000, minutes=0.05), tokenizer=TOKENIZER)
+    fit(TokenizerStage(settings, hand_model), settings.train, tmp_path)
+    state = read_state(tmp_path / "state.pt")
+    assert 0 < state["step"] < 100_000 and state["seconds"] >= 3
+    assert state["optimizer"]["param_groups"][0]["lr"] < 0.1 * settings.train.learning_rate
+    fit(TokenizerStage(settings, hand_model), settings.train, tmp_path)
+    assert read_state(tmp_path / "state.pt")["step"] <= state["step"] + 1, "the time before counts"
+
+
 def test_only_what_is_large_stays_open(shards) -> None:
     assert all(set(shard) == {"map8", "jpeg", "jpeg_end"} for shard in CachedSamples(complete_shards(shards / "photos")).shards)
 
@@ -330,7 +379,12 @@ def test_the_learning_rate_warms_up_and_decays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"), [({"steps": 0}, "train.steps is 0"), ({"learning_rate": -1.0}, "learning_rate is -1.0")]
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "train.steps is 0"),
+        ({"learning_rate": -1.0}, "learning_rate is -1.0"),
+        ({"minutes": 5.0, "devices": 2}, "minutes is 5.0"),
+    ],
 )
 def test_impossible_training_settings_are_refused(changes, message) -> None:
     with pytest.raises(ConfigError, match=message):
