@@ -16,7 +16,8 @@ from maskhand.evaluation.sides import side_accuracy
 from maskhand.evaluation.stereo import stereo_errors
 from maskhand.evaluation.synthetic import TEST_SEED, synthetic_test, worst_sheet
 from maskhand.evaluation.tokenizer import recorded_poses
-from maskhand.geometry.rotations import random_rotations
+from maskhand.geometry.rotations import matrix_from_axis_angle, random_rotations
+from maskhand.hand_model.contact import overlaps
 from maskhand.model.confidence import Calibration
 from maskhand.synthesis.pose_prior import PosePrior
 from maskhand.synthesis.scenes import SceneConfig, SceneGenerator
@@ -152,6 +153,22 @@ def test_the_palms_own_axes_take_turn_place_and_size_away(hand_model, poses) -> 
     turn = random_rotations(1)[0].double().numpy()
     np.testing.assert_allclose(hand_frame(2.5 * points @ turn + 1, left=False), hand_frame(points, left=False), atol=1e-6)
     np.testing.assert_allclose(hand_frame(points * [-1, 1, 1], left=True), hand_frame(points, left=False), atol=1e-9)
+
+
+def test_a_large_hand_whose_fingers_touch_cuts_itself_only_once_it_is_scaled_down(hand_model) -> None:
+    from maskhand.evaluation.real import _penetration_rows
+    from maskhand.records import DetectedHand, Hand
+
+    swung = torch.eye(3).repeat(1000, 16, 1, 1)  # the index finger against the middle one, farther and farther
+    swung[:, 1] = matrix_from_axis_angle(torch.linspace(0, -0.5, 1000)[:, None] * torch.tensor([0.0, 1.0, 0.0]))
+    points = hand_model.keypoints(swung, torch.zeros(1000, 10))
+    touching = int((overlaps(points)[0].amax(1) < 0).sum()) - 1
+    joints = 1.2 * points[touching].double().numpy()
+    nothing = np.zeros(0)
+    hand = Hand("right", nothing, 1, nothing, nothing, joints, nothing, nothing, nothing, 1.0, nothing, 1.0)
+    relief = DetectedHand(np.c_[1000 * joints[:, :2], np.ones(21)], 1.0, 1.0, depth=1000 * joints[:, 2])
+    scaled, own = _penetration_rows([(hand, relief)])
+    assert (scaled.ours, scaled.landmark_network, own.ours, own.landmark_network) == (100, 100, 0, 0)
 
 
 def test_real_evidence_stands_in_one_table_and_its_worst_photos_on_a_sheet(

@@ -144,7 +144,7 @@ def real_evidence(
     progress("videos")
     rows += _video_rows(predictor, root, steps)
     everything = (counting, digits, crops)
-    rows.append(_penetration_row([pair for seen in everything for pair in seen.held]))
+    rows += _penetration_rows([pair for seen in everything for pair in seen.held])
     return Evidence(rows, [photo for seen in everything for photo in seen.judged()])
 
 
@@ -368,9 +368,10 @@ def _video_rows(predictor: Predictor, root: Path, steps: int) -> list[Row]:
     return rows
 
 
-def _sized(points: np.ndarray) -> np.ndarray:
+def _sized(points: np.ndarray, palm: float = PALM_MM) -> np.ndarray:
+    """About the wrist, scaled to a length from the wrist to the middle finger's knuckle."""
     points = points - points[:1]
-    return points * PALM_MM / np.linalg.norm(points[9])
+    return points * palm / np.linalg.norm(points[9])
 
 
 def _jerkiness(track: list[np.ndarray | None]) -> float:
@@ -383,9 +384,19 @@ def _jerkiness(track: list[np.ndarray | None]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def _penetration_row(hands: list[tuple[Hand, DetectedHand]]) -> Row:
-    shares = []
-    for points in ([hand.joints for hand, _ in hands], [found.relief for _, found in hands]):
-        joints = torch.from_numpy(np.stack([_sized(p) / 1000 for p in points])).float()
-        shares.append(100 * float(penetrates(joints).float().mean()))
-    return Row("all photos", "hands whose bones cut each other [%]", "less", shares[0], shares[1], len(hands))
+def _penetration_rows(hands: list[tuple[Hand, DetectedHand]]) -> list[Row]:
+    """With all palms scaled to one length, as measured up to 0.12.0, and at the size that our hand has: fingers have their
+    thickness in metres, so a large hand whose fingers touch cuts itself once it is scaled down.
+    """
+    ours, theirs = [hand.joints for hand, _ in hands], [found.relief for _, found in hands]
+    palms = [float(np.linalg.norm(joints[9] - joints[0])) for joints in ours]
+
+    def share(points: list[np.ndarray], lengths: list[float]) -> float:
+        sized = np.stack([_sized(p, palm) for p, palm in zip(points, lengths, strict=True)])
+        return 100 * float(penetrates(torch.from_numpy(sized).float()).float().mean())
+
+    rows = []
+    for suffix, lengths in (("", [PALM_MM / 1000] * len(hands)), (", at their own size", palms)):
+        shares = share(ours, lengths), share(theirs, lengths)
+        rows.append(Row("all photos", f"hands whose bones cut each other{suffix} [%]", "less", *shares, len(hands)))
+    return rows
