@@ -184,12 +184,15 @@ def test_two_opinions_of_keypoints_count_by_how_far_they_agree() -> None:
     own = torch.cat([torch.rand(1, 21, 2) - 0.5, torch.full((1, 21, 1), 0.7), torch.zeros(1, 21, 1)], -1)
     other = own.clone()
     other[..., 0] += 0.02
+    other[..., 2] = 1.0
     merged = merged_keypoints(own, other)
     shift = (merged - own)[..., 0]
     assert ((shift > 0.01) & (shift < 0.02)).all(), "near our own, the finer network's places count most"
     assert (merged[..., 2] > own[..., 2]).all()
     unknown = other * torch.tensor([1, 1, 0, 1])
     torch.testing.assert_close(merged_keypoints(own, unknown), own)
+    doubtful = other * torch.tensor([1, 1, 0.8, 1])
+    assert ((merged_keypoints(own, doubtful) - own)[..., 0] < 0.1 * shift).all(), "what doubts that there is a hand counts little"
     wild = other.clone()
     wild[0, 4, :2] += 0.8
     assert (merged_keypoints(own, wild) - own)[0, 4, :2].norm() < 0.15, "one that lies far off counts little"
@@ -202,7 +205,7 @@ def test_two_opinions_of_depth_count_by_how_far_they_agree() -> None:
     own = torch.cat([torch.rand(1, 21, 2) - 0.5, torch.full((1, 21, 1), 0.7), torch.rand(1, 21, 1)], -1)
     pulls = []
     for apart, elsewhere in ((0.05, 0.0), (0.6, 0.0), (0.05, 0.5)):
-        other = own + torch.tensor([elsewhere, 0, 0, apart])
+        other = own + torch.tensor([elsewhere, 0, 0.3, apart])
         pulls.append((merged_keypoints(own, other) - own)[..., 3].mean() / apart)
     near, far, displaced = pulls
     assert 0.3 < near < 1

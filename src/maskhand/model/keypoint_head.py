@@ -28,6 +28,8 @@ OTHER_SHARE = 0.1
 """How much of the squared distance between two opinions is the other network's fault, per axis, where the hands agree [ours]."""
 LED_ASTRAY = 0.004
 """Mean squared distance of the two over the hand at which that doubles; it grows with the square of it [ours]."""
+DOUBT = 20.0
+"""Power of its presence, the other network's own word on whether there is a hand, by which that squared distance grows [ours]."""
 DEPTH_AGREEMENT = 0.15
 """Distance between the two's depths, over the whole hand, at which the other network's counts half [ours]."""
 
@@ -148,13 +150,14 @@ def merged_keypoints(own: Float[Tensor, "B 21 4"], other: Float[Tensor, "B 21 4"
 
     Our confidence says how far off our keypoint is. How far off the other network is cannot be told from one of its points, but
     from how far it lies from ours, in this point and over the whole hand: on plain photos the two agree, and its keypoints are
-    the finer ones; where it is led astray they do not. Its depth counts by the same share, and less where the two depths differ.
+    the finer ones; where it is led astray they do not, and often it doubts that there is a hand. Its depth counts by the same
+    share, and less where the two depths differ.
     """
     ours = (PLACE_SIGMA / own[..., 2].square()).square()
     apart = (own[..., :2] - other[..., :2]).square().sum(-1)
     everywhere = apart.mean(1, keepdim=True)
     fault = OTHER_SHARE * (1 + (everywhere / LED_ASTRAY).square())
-    theirs = (fault * torch.maximum(apart, everywhere)).clamp(min=PLACE_SIGMA**2)
+    theirs = (fault * torch.maximum(apart, everywhere)).clamp(min=PLACE_SIGMA**2) / other[..., 2].clamp(min=0.5) ** DOUBT
     share = (ours / (ours + theirs) * (other[..., 2] > 0))[..., None]
     places = own[..., :2].lerp(other[..., :2], share)
     confidence = own[..., 2:3] / (1 - share).sqrt().sqrt()
