@@ -28,7 +28,7 @@ OTHER_SHARE = 0.1
 """How much of the squared distance between two opinions is the other network's fault, per axis, where the hands agree [ours]."""
 LED_ASTRAY = 0.004
 """Mean squared distance of the two over the hand at which that doubles; it grows with the square of it [ours]."""
-DOUBT = 20.0
+DOUBT = 16.0
 """Power of its presence, the other network's own word on whether there is a hand, by which that squared distance grows [ours]."""
 DEPTH_AGREEMENT = 0.15
 """Distance between the two's depths, over the whole hand, at which the other network's counts half [ours]."""
