@@ -523,8 +523,8 @@ def test_the_networks_keypoints_are_as_fine_in_half_precision(hand_model) -> Non
     objective = ModelStage(config, VqMano(TOKENIZER), hand_model).module
     image = torch.rand(1, 3, 224, 224)
     with torch.autocast("cpu", torch.bfloat16):
-        half = objective._network_keypoints(image, torch.zeros(1, 21, 2))
-    assert torch.equal(half, objective._network_keypoints(image, torch.zeros(1, 21, 2)))
+        half = objective._seen(image, torch.zeros(1, 21, 2))[1]
+    assert torch.equal(half, objective._seen(image, torch.zeros(1, 21, 2))[1])
 
 
 def test_the_network_reads_turned_crops_upright(hand_model, demo_image) -> None:
@@ -538,7 +538,7 @@ def test_the_network_reads_turned_crops_upright(hand_model, demo_image) -> None:
         crop = replace(straight, angle=straight.angle + turn)
         image = torch.from_numpy(crop.extract(demo_image, 224)).permute(2, 0, 1)[None] / 255
         true = torch.from_numpy(crop.to_crop(hand.keypoints[:, :2]))[None]
-        seen = objective._network_keypoints(image, true)[0]
+        seen = objective._seen(image, true)[1][0]
         assert (seen[:, :2] - true[0]).norm(dim=-1).mean() < 0.06, "less than a finger's width"
         cached = TrunkReader()(crop.extract(demo_image, 224)[None], true.numpy())["points"][0]
         np.testing.assert_allclose(cached, seen, atol=0.02)
