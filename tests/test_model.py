@@ -20,15 +20,10 @@ from maskhand.model.maskhand import MaskHandModel
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 from maskhand.training.loop import TrainConfig
 from maskhand.training.losses import LossWeights, scaled_to, weighted_mean
+from maskhand.training.objective import EXPECTED_DEPTH_ERROR, ModelObjective
 from maskhand.training.parts import part_maps
-from maskhand.training.transformer_stage import (
-    EXPECTED_DEPTH_ERROR,
-    DataConfig,
-    MaskConfig,
-    ModelObjective,
-    ModelTraining,
-    shipped_weights,
-)
+from maskhand.training.settings import DataConfig, MaskConfig, ModelTraining
+from maskhand.training.transformer_stage import shipped_weights
 
 TOKENIZER = TokenizerConfig(token_count=32, codebook_size=64, code_dim=16, width=32, depth=1)
 SMALL = dict(width=32, heads=2)

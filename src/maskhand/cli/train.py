@@ -46,7 +46,8 @@ def model(config: Config, out: Out, set_: Set = None, stop_after: StopAfter = No
     from maskhand.hand_model.free_hand import free_hand_data
     from maskhand.hand_model.layer import HandModel
     from maskhand.training.loop import fit
-    from maskhand.training.transformer_stage import ModelStage, ModelTraining
+    from maskhand.training.settings import ModelTraining
+    from maskhand.training.transformer_stage import ModelStage
 
     settings = load(ModelTraining, config, set_ or [])
     torch.manual_seed(settings.train.seed)

@@ -49,12 +49,12 @@ def with_photos(
 
     keep_on: the device to keep all photos on, read once; None: read anew each time.
     """
-    kept = None
+    kept: dict[str, Tensor] = {}
     if keep_on is not None:
         kept = {key: values.to(keep_on) for key, values in photos.images(np.arange(len(photos))).items()}
     for step, batch in zip(steps, live, strict=True):
         index = mixed_indices([len(photos)], [1.0], count, seed, step)[0]
-        rows = photos.images(index) if kept is None else {key: values[_sent(index, keep_on)] for key, values in kept.items()}
+        rows = photos.images(index) if keep_on is None else {k: values[_sent(index, keep_on)] for k, values in kept.items()}
         yield {key: torch.cat([values, rows[key].to(values.device)]) for key, values in batch.items()}
 
 
@@ -69,12 +69,11 @@ def live_batches(
     repeats: int = 1,
     device: torch.device | str = "cpu",
 ) -> Iterator[dict[str, Tensor]]:
-    """The batches of these numbers, the same ones whatever the number of workers: batch k has the first `batch` samples of chunks
-    of its own.
+    """The batches of these numbers, the same ones whatever the number of workers: batch k is drawn from chunks of its own.
 
-    Samples beyond a whole number of chunks (`CHUNK`) are made and left out. With `repeats` above 1, batch k is drawn from a
-    window of chunks that moves on by so many fewer each step; the window lies on `device`, and the first batch waits until it is
-    full.
+    Some samples are left over if `batch` is not a whole number of chunks (`CHUNK`).
+    With `repeats` above 1 it is drawn from a window of chunks that moves on by so many fewer each step; the first batch waits
+    until it is full. Batches and window lie on `device`.
     """
     chunks = -(-batch // (CHUNK * repeats))
     window = chunks * (WINDOW_STEPS if repeats > 1 else 1)
@@ -94,17 +93,14 @@ def live_batches(
             for key, values in part.items():
                 pool[key][place % window].copy_(values, non_blocking=True)
         made = first + window
-        if repeats == 1:
-            yield {key: values.flatten(0, 1)[:batch].clone() for key, values in pool.items()}
-        else:
-            rows = _sent(np.random.default_rng((seed, step)).permutation(window * CHUNK)[:batch], device)
-            yield {key: values.flatten(0, 1)[rows] for key, values in pool.items()}
+        rows = _sent(np.random.default_rng((seed, step)).permutation(window * CHUNK)[:batch], device)
+        yield {key: values.flatten(0, 1)[rows] for key, values in pool.items()}
 
 
-def _sent(index: np.ndarray, device: torch.device | str | None) -> Tensor:
+def _sent(index: np.ndarray, device: torch.device | str) -> Tensor:
     """Row numbers on a device, which is not waited for."""
     rows = torch.from_numpy(index)
-    return rows.pin_memory().to(device, non_blocking=True) if torch.device(device or "cpu").type == "cuda" else rows
+    return rows.pin_memory().to(device, non_blocking=True) if torch.device(device).type == "cuda" else rows
 
 
 def _new_chunks(steps: Iterable[int], chunks: int, window: int) -> Iterator[int]:

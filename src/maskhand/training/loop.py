@@ -106,10 +106,15 @@ class _Opening(nn.Module):
         return self.inner(sealed.batch)
 
 
+def done_at(step: int, config: TrainConfig, seconds: float = 0.0) -> float:
+    """Share of a run that is done at a step, after some time."""
+    return min(1.0, max(step / config.steps, seconds / (60 * config.minutes) if config.minutes else 0.0))
+
+
 def rate_at(step: int, config: TrainConfig, seconds: float = 0.0) -> float:
     """Share of the learning rate at a step, after some time: linear warm-up, then cosine decay."""
     warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    done = min(1.0, max(step / config.steps, seconds / (60 * config.minutes) if config.minutes else 0.0))
+    done = done_at(step, config, seconds)
     return warm * (config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
@@ -176,6 +181,10 @@ class _Run:
     def seconds(self) -> float:
         """How long it has been learning, with what was before it was stopped."""
         return self.earlier + time.monotonic() - self.began
+
+    @property
+    def done(self) -> bool:
+        return done_at(self.step, self.config, self.seconds) == 1
 
     @property
     def judged(self) -> nn.Module:
@@ -257,24 +266,27 @@ def fit(
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True, quiet=quiet), disable=quiet) as bar:
         if run.without_half:
             bar.console.print(HALF_IS_SLOW)
-        if run.step >= end:
-            bar.console.print(f"{out} is at step {run.step} of {end} already: more train.steps go on, --fresh starts over")
+        over = run.step >= end or run.done
+        if over:
+            more = "train.minutes" if config.minutes and run.step < end else "train.steps"
+            bar.console.print(f"{out} is at step {run.step} of {end} already: more {more} go on, --fresh starts over")
         task = bar.add_task("training", total=config.steps, completed=run.step, note="")
         stage.module.train()
         run.began = time.monotonic()
-        for batch in run.batches() if run.step < end else ():
-            late = bool(config.minutes) and run.seconds >= 60 * config.minutes
+        for batch in () if over else run.batches():
             for name, value in run.learn(batch).items():
                 running[name] = running.get(name, value).lerp(value, 0.02)  # not read here: a GPU would be waited for
             if time.monotonic() - shown > 0.5:
                 shown = time.monotonic()
                 bar.update(task, completed=run.step, note="  ".join(f"{k} {float(v):.3f}" for k, v in running.items()))
-            if run.step % config.evaluate_every == 0 or run.step == config.steps or late:
+            done = run.done
+            over = run.step >= end or done
+            if run.step % config.evaluate_every == 0 or done:
                 results = run.evaluate({**{k: float(v) for k, v in running.items()}, "seconds": run.seconds})
                 bar.console.print(f"step {run.step}: " + ", ".join(f"{k} {v:.3f}" for k, v in results.items()))
-            if run.step % config.save_every == 0 or run.step >= end or late:
+            if run.step % config.save_every == 0 or over:
                 run.save()
-            if run.step >= end or late:
+            if over:
                 break
         bar.update(task, completed=run.step)
     return results
