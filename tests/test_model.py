@@ -186,8 +186,9 @@ def test_two_opinions_of_keypoints_count_by_how_far_they_agree() -> None:
     assert (merged[..., 2] > own[..., 2]).all()
     unknown = other * torch.tensor([1, 1, 0, 1])
     torch.testing.assert_close(merged_keypoints(own, unknown), own)
-    doubtful = other * torch.tensor([1, 1, 0.8, 1])
-    assert ((merged_keypoints(own, doubtful) - own)[..., 0] < 0.2 * shift).all(), "what doubts that there is a hand counts little"
+    sure, doubtful = (other * torch.tensor([1, 1, presence, 1]) for presence in (0.985, 0.9))
+    torch.testing.assert_close(merged_keypoints(own, sure), merged)
+    assert ((merged_keypoints(own, doubtful) - own)[..., 0] < 0.1 * shift).all(), "what doubts that there is a hand counts little"
     wild = other.clone()
     wild[0, 4, :2] += 0.8
     assert (merged_keypoints(own, wild) - own)[0, 4, :2].norm() < 0.15, "one that lies far off counts little"

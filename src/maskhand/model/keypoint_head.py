@@ -28,8 +28,9 @@ OTHER_SHARE = 0.1
 """How much of the squared distance between two opinions is the other network's fault, per axis, where the hands agree [ours]."""
 LED_ASTRAY = 0.004
 """Mean squared distance of the two over the hand at which that doubles; it grows with the square of it [ours]."""
-DOUBT = 16.0
-"""Power of its presence, the other network's own word on whether there is a hand, by which that squared distance grows [ours]."""
+SURE, DOUBT = 0.98, 64.0
+"""Presence, the other network's own word on whether there is a hand, below which it doubts, and the power of its share of that
+by which the squared distance grows [ours]. On nearly all photos of hands it is sure."""
 DEPTH_AGREEMENT = 0.15
 """Distance between the two's depths, over the whole hand, at which the other network's counts half [ours]."""
 
@@ -157,7 +158,8 @@ def merged_keypoints(own: Float[Tensor, "B 21 4"], other: Float[Tensor, "B 21 4"
     apart = (own[..., :2] - other[..., :2]).square().sum(-1)
     everywhere = apart.mean(1, keepdim=True)
     fault = OTHER_SHARE * (1 + (everywhere / LED_ASTRAY).square())
-    theirs = (fault * torch.maximum(apart, everywhere)).clamp(min=PLACE_SIGMA**2) / other[..., 2].clamp(min=0.5) ** DOUBT
+    doubt = (other[..., 2] / SURE).clamp(0.8, 1) ** -DOUBT
+    theirs = doubt * (fault * torch.maximum(apart, everywhere)).clamp(min=PLACE_SIGMA**2)
     share = (ours / (ours + theirs) * (other[..., 2] > 0))[..., None]
     places = own[..., :2].lerp(other[..., :2], share)
     confidence = own[..., 2:3] / (1 - share).sqrt().sqrt()
