@@ -15,7 +15,7 @@ import torch
 
 from maskhand import load
 from maskhand.assets import embedded
-from maskhand.images import read_photo
+from maskhand.io.photos import read_photo
 
 
 def median_ms(call: Callable[[], object], runs: int) -> float:

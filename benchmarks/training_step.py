@@ -13,10 +13,10 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import relu6
 
-from maskhand.detection.landmark_network import ClippedDepthwise, SameConv
+from maskhand.backbones.landmark_trunk import ClippedDepthwise, SameConv
 from maskhand.model.config import EncoderConfig
 from maskhand.model.encoder import Encoder
-from maskhand.precision import half_is_fast
+from maskhand.training.precision import half_is_fast
 
 
 def seconds(encoder: Encoder, maps: torch.Tensor) -> float:

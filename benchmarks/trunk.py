@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 import torch
 
 from maskhand.detection.landmark_network import shared_landmark_network
-from maskhand.precision import half_is_fast
+from maskhand.training.precision import half_is_fast
 
 
 def seconds(crops: torch.Tensor, how: AbstractContextManager) -> float:

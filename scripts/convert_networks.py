@@ -56,7 +56,7 @@ def parameters(content: bytes) -> list[tuple[str, list[np.ndarray]]]:
     kinds = {value: key for key, value in vars(tflite.BuiltinOperator).items() if isinstance(value, int)}
     widened: dict[int, int] = {}  # output of a DEQUANTIZE -> the fp16 constant it widens
 
-    def constant(index: int) -> np.ndarray:
+    def fixed_tensor(index: int) -> np.ndarray:
         tensor = graph.Tensors(widened.get(index, index))
         dtype = {0: np.float32, 1: np.float16}[tensor.Type()]
         data = model.Buffers(tensor.Buffer()).DataAsNumpy()
@@ -71,13 +71,13 @@ def parameters(content: bytes) -> list[tuple[str, list[np.ndarray]]]:
         if kind == "DEQUANTIZE":
             widened[int(operator.OutputsAsNumpy()[0])] = int(inputs[0])
         elif kind == "CONV_2D":
-            layers.append((kind, [constant(inputs[1]).transpose(0, 3, 1, 2), constant(inputs[2])]))
+            layers.append((kind, [fixed_tensor(inputs[1]).transpose(0, 3, 1, 2), fixed_tensor(inputs[2])]))
         elif kind == "DEPTHWISE_CONV_2D":
-            layers.append((kind, [constant(inputs[1]).transpose(3, 0, 1, 2), constant(inputs[2])]))
+            layers.append((kind, [fixed_tensor(inputs[1]).transpose(3, 0, 1, 2), fixed_tensor(inputs[2])]))
         elif kind == "FULLY_CONNECTED":
-            layers.append((kind, [constant(inputs[1]), constant(inputs[2])]))
+            layers.append((kind, [fixed_tensor(inputs[1]), fixed_tensor(inputs[2])]))
         elif kind == "PRELU":
-            layers.append((kind, [constant(inputs[1]).reshape(-1)]))
+            layers.append((kind, [fixed_tensor(inputs[1]).reshape(-1)]))
     return layers
 
 

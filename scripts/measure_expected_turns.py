@@ -19,9 +19,9 @@ from maskhand.assets import load
 from maskhand.data.cached import CachedSamples
 from maskhand.data.feature_cache import complete_shards
 from maskhand.evaluation.metrics import aligned_point_error_mm
-from maskhand.hand_model.fitting import EXPECTED_TURNS
-from maskhand.model.answer import refined
-from maskhand.records import Prediction
+from maskhand.fitting.keypoint_fit import EXPECTED_TURNS
+from maskhand.fitting.prediction_fit import refined
+from maskhand.types import Prediction
 
 STEPS, BATCH, RATE = 60, 100, 0.06
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import trimesh
 
-from maskhand.hand_model.axes import JointAxes
+from maskhand.hand_model.joint_axes import JointAxes
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.layer import HandModel
 from maskhand.synthesis.geometry import forearm

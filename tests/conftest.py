@@ -12,7 +12,7 @@ import torch
 from maskhand.assets import load
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.layer import HandModel
-from maskhand.images import read_photo
+from maskhand.io.photos import read_photo
 from maskhand.predictor import Predictor
 from maskhand.synthesis.pose_prior import PosePrior
 

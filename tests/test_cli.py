@@ -128,7 +128,7 @@ def test_a_run_that_was_stopped_goes_on(photos, tmp_path, monkeypatch) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("maskhand.rendering.sheet.written_picture", full)
+        patched.setattr("maskhand.rendering.contact_sheet.written_picture", full)
         assert run("reconstruct", photos / "a.png", "-o", tmp_path / "o", "--steps", 1).exit_code != 0
     assert {p.name for p in (tmp_path / "o").iterdir()} == {"a.json.part", "a_0.glb", "a_1.glb"}
     assert run("reconstruct", photos / "a.png", "-o", tmp_path / "o", "--steps", 1, "--format", "obj").exit_code == 0
@@ -324,7 +324,7 @@ def test_half_precision_is_left_out_where_the_cpu_lacks_it(tmp_path, monkeypatch
     asked = []
     monkeypatch.setattr("maskhand.data.feature_cache.cache_shards", lambda root, **settings: asked.append(settings["half"]))
     for fast in (True, False):
-        monkeypatch.setattr("maskhand.precision.half_is_fast", lambda device, fast=fast: fast)
+        monkeypatch.setattr("maskhand.training.precision.half_is_fast", lambda device, fast=fast: fast)
         result = run("data", "cache", "synthetic", "-o", tmp_path, "--shards", 1, "--half")
         assert result.exit_code == 0, result.output
         assert ("no bfloat16" in result.stderr) is not fast

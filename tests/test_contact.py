@@ -5,8 +5,8 @@ import torch
 
 from maskhand.geometry.camera import CROP_FOCAL
 from maskhand.geometry.rotations import matrix_from_axis_angle
-from maskhand.hand_model.contact import closest, overlaps, penetrates
-from maskhand.hand_model.fitting import fit_keypoints
+from maskhand.hand_model.collision import closest, overlaps, has_collision
+from maskhand.fitting.keypoint_fit import fit_keypoints
 
 
 @pytest.mark.parametrize(
@@ -29,16 +29,16 @@ def crossed(hand_model) -> torch.Tensor:
     for angle in torch.linspace(0, 0.6, 60):
         for sign in (-1, 1):
             pose[:, 1] = matrix_from_axis_angle(torch.tensor([[0.0, sign * angle, 0.0]]))
-            if overlaps(hand_model.keypoints(pose, torch.zeros(1, 10)))[0].max() > 0.003:
+            if penetration_depths(hand_model.keypoints(pose, torch.zeros(1, 10)))[0].max() > 0.003:
                 return pose
     raise AssertionError("the index finger does not reach the middle one")
 
 
 def test_the_overlaps_change_says_what_moving_keypoints_does(hand_model, poses) -> None:
     keypoints = hand_model.keypoints(poses, torch.zeros(len(poses), 10)).double()
-    before, change = overlaps(keypoints)
+    before, change = penetration_depths(keypoints)
     step = 1e-6 * torch.randn_like(keypoints)
-    after, _ = overlaps(keypoints + step)
+    after, _ = penetration_depths(keypoints + step)
     torch.testing.assert_close((change * step[:, None]).sum((-1, -2)), after - before, rtol=0, atol=2e-8)
 
 
@@ -47,7 +47,7 @@ def test_fingers_that_cut_each_other_are_parted_by_the_fit(hand_model) -> None:
     nothing = torch.zeros(1, 21, 2), torch.zeros(1, 21)
     fitted, _ = fit_keypoints(hand_model, pose, shape, at, *nothing, focal=CROP_FOCAL)
     keypoints = hand_model.keypoints(fitted, shape)
-    assert not penetrates(keypoints)
+    assert not has_collision(keypoints)
     moved = (keypoints - hand_model.keypoints(pose, shape)).norm(dim=-1)[0]
     assert moved.max() < 0.03, "and no farther than it takes"
     assert moved[17:].max() < 1e-3, "and the little finger has nothing to do with it"

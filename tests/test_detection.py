@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from maskhand.detection.finder import PRESENCE_THRESHOLD, HandFinder, same_hand
+from maskhand.detection.hand_detector import PRESENCE_THRESHOLD, HandFinder
+from maskhand.detection.duplicates import same_hand
 from maskhand.detection.landmark_network import DEPTH_SCALE, shared_landmark_network
-from maskhand.detection.palm_detector import Palm, PalmDetector, iou, weighted_nms
+from maskhand.detection.palm_detector import Palm, PalmDetector, weighted_nms
+from maskhand.geometry.boxes import iou
 from maskhand.detection.palm_network import shared_palm_network
 from maskhand.geometry.crop import crop_of_box
-from maskhand.records import DetectedHand
+from maskhand.types import DetectedHand
 
 
 @pytest.fixture(scope="module")

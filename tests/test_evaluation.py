@@ -17,8 +17,8 @@ from maskhand.evaluation.stereo import stereo_errors
 from maskhand.evaluation.synthetic import TEST_SEED, synthetic_test, worst_sheet
 from maskhand.evaluation.tokenizer import recorded_poses
 from maskhand.geometry.rotations import matrix_from_axis_angle, random_rotations
-from maskhand.hand_model.contact import overlaps
-from maskhand.model.confidence import Calibration
+from maskhand.hand_model.collision import penetration_depths
+from maskhand.inference.calibration import Calibration
 from maskhand.synthesis.pose_prior import PosePrior
 from maskhand.synthesis.scenes import SceneConfig, SceneGenerator
 
@@ -132,7 +132,7 @@ def test_real_stereo_depth_is_met_better_than_by_the_landmark_networks_3d(predic
 def test_extended_fingers_are_counted(hand_model) -> None:
     """The open hand has five; fingers bent into a fist one after the other leave the others."""
     from maskhand.evaluation.real import extended_fingers
-    from maskhand.hand_model.axes import JointAxes
+    from maskhand.hand_model.joint_axes import JointAxes
     from maskhand.synthesis.pose_prior import pose_from_angles
 
     axes = JointAxes.of(hand_model)
@@ -157,12 +157,12 @@ def test_the_palms_own_axes_take_turn_place_and_size_away(hand_model, poses) -> 
 
 def test_a_large_hand_whose_fingers_touch_cuts_itself_only_once_it_is_scaled_down(hand_model) -> None:
     from maskhand.evaluation.real import _penetration_rows
-    from maskhand.records import DetectedHand, Hand
+    from maskhand.types import DetectedHand, Hand
 
     swung = torch.eye(3).repeat(1000, 16, 1, 1)  # the index finger against the middle one, farther and farther
     swung[:, 1] = matrix_from_axis_angle(torch.linspace(0, -0.5, 1000)[:, None] * torch.tensor([0.0, 1.0, 0.0]))
     points = hand_model.keypoints(swung, torch.zeros(1000, 10))
-    touching = int((overlaps(points)[0].amax(1) < 0).sum()) - 1
+    touching = int((penetration_depths(points)[0].amax(1) < 0).sum()) - 1
     joints = 1.2 * points[touching].double().numpy()
     nothing = np.zeros(0)
     hand = Hand("right", nothing, 1, nothing, nothing, joints, nothing, nothing, nothing, 1.0, nothing, 1.0)

@@ -6,12 +6,12 @@ import torch
 
 from maskhand.geometry.camera import CROP_FOCAL, project_in_crop, weak_from_translation
 from maskhand.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
-from maskhand.hand_model.axes import JointAxes
-from maskhand.hand_model.fitting import EXPECTED_TURNS, fit_keypoints, turn_precision
-from maskhand.hand_model.landmarks import landmark_points
+from maskhand.hand_model.joint_axes import JointAxes
+from maskhand.fitting.keypoint_fit import EXPECTED_TURNS, fit_keypoints, turn_precision
+from maskhand.hand_model.joint_conventions import landmark_positions
 from maskhand.hand_model.layer import HandModel
-from maskhand.model.answer import refined
-from maskhand.records import Prediction
+from maskhand.fitting.prediction_fit import refined
+from maskhand.types import Prediction
 
 
 def bent(hand_model, pose: torch.Tensor, angle: float) -> torch.Tensor:
@@ -78,7 +78,7 @@ def test_an_unsure_keypoint_of_the_models_own_pulls_less_than_a_given_one(hand_m
     start = bent(hand_model, poses, 0.25)
     turned = {}
     for own in (True, False):
-        points = (landmark_points if own else HandModel.keypoints)(hand_model, poses, shape)
+        points = (landmark_positions if own else HandModel.keypoints)(hand_model, poses, shape)
         known = torch.cat(
             [project_in_crop(points, at), torch.full((len(poses), 21, 1), 0.5), torch.full((len(poses), 21, 1), torch.nan)], -1
         )

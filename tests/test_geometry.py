@@ -8,13 +8,8 @@ import torch
 
 from maskhand.errors import InputError
 from maskhand.geometry.alignment import align_similarity
-from maskhand.geometry.camera import (
-    fit_view,
-    project,
-    project_in_crop,
-    translation_from_weak,
-    turn_to_ray,
-)
+from maskhand.fitting.view_fit import fit_view
+from maskhand.geometry.camera import project, project_in_crop, translation_from_weak, turn_to_ray
 from maskhand.geometry.crop import Crop, crop_around
 from maskhand.geometry.rotations import (
     axis_angle_from_matrix,

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from maskhand.errors import InputError
-from maskhand.images import read_photo
+from maskhand.io.photos import read_photo
 
 
 def gradient(height: int = 40, width: int = 60) -> np.ndarray:

@@ -6,8 +6,8 @@ import torch
 
 from maskhand.geometry.camera import CROP_FOCAL, project_in_crop
 from maskhand.geometry.rotations import nearest_rotation, random_rotations
-from maskhand.hand_model.fitting import fit_keypoints
-from maskhand.hand_model.landmarks import LANDMARK_OFFSETS_MM, landmark_offsets, landmark_points
+from maskhand.fitting.keypoint_fit import fit_keypoints
+from maskhand.hand_model.joint_conventions import LANDMARK_OFFSETS_MM, landmark_offsets, landmark_positions
 from maskhand.hand_model.skeleton import KEYPOINT_CARRIERS, KEYPOINTS
 
 
@@ -22,13 +22,13 @@ def test_landmarks_turn_with_the_hand(hand_model, poses) -> None:
     turn = random_rotations(1)[0]
     turned = torch.cat([(turn @ poses[:, 0])[:, None], poses[:, 1:]], 1)
     torch.testing.assert_close(
-        landmark_points(hand_model, turned, shape), landmark_points(hand_model, poses, shape) @ turn.T, atol=1e-5, rtol=0
+        landmark_positions(hand_model, turned, shape), landmark_positions(hand_model, poses, shape) @ turn.T, atol=1e-5, rtol=0
     )
 
 
 def test_landmarks_lie_millimetres_from_the_keypoints(hand_model, poses) -> None:
     off = (
-        landmark_points(hand_model, poses, torch.zeros(len(poses), 10)) - hand_model.keypoints(poses, torch.zeros(len(poses), 10))
+        landmark_positions(hand_model, poses, torch.zeros(len(poses), 10)) - hand_model.keypoints(poses, torch.zeros(len(poses), 10))
     ).norm(dim=-1)
     torch.testing.assert_close(off, landmark_offsets(poses).norm(dim=-1).expand_as(off))
     assert 0.002 < off.mean() < 0.008
@@ -38,7 +38,7 @@ def test_a_fit_to_landmarks_knows_they_are_not_keypoints(hand_model, poses) -> N
     """The right pose explains its own landmarks: told so, the fit stays; taken for keypoints, they drag it away."""
     shape = torch.zeros(len(poses), 10)
     at = torch.tensor([[0.0, 0.0, 2 * CROP_FOCAL / 7.2]]).expand(len(poses), 3)
-    marks = landmark_points(hand_model, poses, shape)
+    marks = landmark_positions(hand_model, poses, shape)
     target, depth = project_in_crop(marks, at), 2 * CROP_FOCAL / at[:, None, 2] * (marks - marks[:, :1])[..., 2]
     moved = []
     for offsets in (landmark_offsets(poses), None):

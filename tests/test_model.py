@@ -7,21 +7,23 @@ import pytest
 import torch
 from torch.nn.functional import relu6
 
-from maskhand.detection.landmark_network import ClippedDepthwise, SameConv
+from maskhand.backbones.landmark_trunk import ClippedDepthwise, SameConv
 from maskhand.errors import ConfigError
 from maskhand.geometry.camera import project_in_crop, scale_in_crop, translation_from_weak
 from maskhand.geometry.rotations import matrix_from_axis_angle
-from maskhand.hand_model.landmarks import landmark_points
+from maskhand.hand_model.joint_conventions import landmark_positions
 from maskhand.model.config import EncoderConfig, ModelConfig
-from maskhand.model.deformable import DeformableAttention
-from maskhand.model.encoder import Encoder, HandBackbone, Pyramid, VitBackbone
-from maskhand.model.keypoint_head import HEAT_SIGMA, FoundKeypoints, KeypointHead, merged_keypoints
+from maskhand.model.deformable_attention import DeformableAttention
+from maskhand.model.encoder import Encoder, Pyramid
+from maskhand.backbones.hand import HandBackbone
+from maskhand.backbones.vit import VitBackbone
+from maskhand.keypoints.heatmap_head import HEAT_SIGMA, FoundKeypoints, KeypointHead, merged_keypoints
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 from maskhand.training.loop import TrainConfig
 from maskhand.training.losses import LossWeights, scaled_to, weighted_mean
 from maskhand.training.objective import EXPECTED_DEPTH_ERROR, ModelObjective
-from maskhand.training.parts import part_maps
+from maskhand.training.part_maps import part_maps
 from maskhand.training.settings import DataConfig, MaskConfig, ModelTraining
 from maskhand.training.transformer_stage import shipped_weights
 
@@ -214,7 +216,7 @@ def test_the_keypoint_head_is_taught_the_landmark_networks_places(hand_model, po
     objective = ModelObjective(settings, small_model(keypoint_width=16), hand_model)
     batch = batch_of(hand_model, poses)
     camera = translation_from_weak(torch.tensor([[7.0, 0.01, -0.02]]).expand(4, 3))
-    marks = landmark_points(hand_model, batch["pose"], batch["shape"])
+    marks = landmark_positions(hand_model, batch["pose"], batch["shape"])
     depth = 7.0 * (marks - marks[:, :1])[..., 2:]
 
     def loss(points: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -305,7 +307,7 @@ def test_training_through_the_fit_teaches_the_pose_the_keypoints_and_their_trust
     objective = ModelObjective(settings, small_model(keypoint_width=16), hand_model)
     batch = batch_of(hand_model, poses)
     weak = torch.tensor([[7.0, 0.01, -0.02]]).expand(4, 3)
-    marks = landmark_points(hand_model, batch["pose"], batch["shape"])
+    marks = landmark_positions(hand_model, batch["pose"], batch["shape"])
     if not labelled:  # the teacher's are the landmark network's places, in a size of its own
         batch["keypoints_3d"] = 1.3 * (marks - marks[:, :1])
     depth = 7.0 * (marks - marks[:, :1])[..., 2:]
@@ -482,7 +484,7 @@ def test_certainty_learns_how_far_off_depths_are_and_cuts_count_where_bones_cut(
     )
     objective = ModelObjective(settings, small_model(keypoint_width=16, keypoint_depth_certainty=True), hand_model)
     batch = batch_of(hand_model, poses)
-    marks = landmark_points(hand_model, batch["pose"], batch["shape"])
+    marks = landmark_positions(hand_model, batch["pose"], batch["shape"])
     scale = scale_in_crop(batch["keypoints_3d"], batch["keypoints_2d"])[:, None]
     heat = objective.model.keypoint_head.wanted_heat(batch["keypoints_2d"]).log()
 

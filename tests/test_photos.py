@@ -11,11 +11,11 @@ import torch
 
 from maskhand.data.matting import matte, put_before
 from maskhand.data.photos import SourcePhoto, development_photos, missing_sources, photo_samples, video_frames
-from maskhand.detection.finder import HandFinder
+from maskhand.detection.hand_detector import HandFinder
 from maskhand.errors import InputError
 from maskhand.geometry.camera import turn_to_ray
 from maskhand.geometry.crop import crop_around
-from maskhand.images import read_photo
+from maskhand.io.photos import read_photo
 
 
 def plain_photo() -> tuple[np.ndarray, np.ndarray]:

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from maskhand import AssetError, ConfigError, InputError, load
-from maskhand.cli.record import result_record
+from maskhand.io.record import result_record
 from maskhand.geometry.crop import crop_around
-from maskhand.given import checked_keypoints
-from maskhand.images import read_photo
-from maskhand.model.answer import apart_from_others
+from maskhand.validation import checked_keypoints
+from maskhand.io.photos import read_photo
+from maskhand.fitting.prediction_fit import apart_from_others
 from maskhand.predictor import APART, RELAID
-from maskhand.records import Hand
+from maskhand.types import Hand
 from maskhand.rendering.overlay import draw_result
 
 
@@ -304,8 +304,8 @@ def test_looks_of_a_mirrored_hand_come_back_to_the_first_ones_axes() -> None:
     """A pose turned into every look's own axes and merged is the pose again, left hands too."""
     from maskhand.geometry.crop import Crop
     from maskhand.geometry.rotations import random_rotations
-    from maskhand.model.answer import looks_around, merged
-    from maskhand.records import Prediction
+    from maskhand.fitting.prediction_fit import looks_around, merged
+    from maskhand.types import Prediction
 
     for mirrored in (False, True):
         looks = looks_around(Crop((100.0, 80.0), 60.0, 0.7, mirrored), 5)

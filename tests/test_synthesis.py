@@ -7,8 +7,8 @@ import torch
 from maskhand.errors import InputError
 from maskhand.evaluation.synthetic import TEST_SEED
 from maskhand.geometry.rotations import axis_angle_from_matrix
-from maskhand.hand_model.axes import JointAxes
-from maskhand.hand_model.contact import penetrates
+from maskhand.hand_model.joint_axes import JointAxes
+from maskhand.hand_model.collision import has_collision
 from maskhand.rendering.rasteriser import rasterise, vertex_normals
 from maskhand.synthesis.backgrounds import background, folder_photos
 from maskhand.synthesis.pose_prior import PosePrior, pose_from_angles
@@ -47,7 +47,7 @@ def test_positive_abduction_points_a_finger_towards_the_thumb(hand_model) -> Non
 
 def test_sampled_poses_do_not_pass_through_themselves_and_respect_joint_limits(hand_model) -> None:
     pose = PosePrior(hand_model).sample(2000, np.random.default_rng(0))
-    assert not penetrates(hand_model.keypoints(pose, torch.zeros(2000, 10))).any()
+    assert not has_collision(hand_model.keypoints(pose, torch.zeros(2000, 10))).any()
     bend = axis_angle_from_matrix(pose[:, [2, 5, 8, 11]]).norm(dim=-1).rad2deg()  # PIP joints
     assert bend.max() < 125
     assert bend.std() > 20, "and they are not all alike"

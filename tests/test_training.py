@@ -16,24 +16,24 @@ from maskhand.cli.main import app
 from maskhand.data.cached import CachedSamples, mixed_batches, mixed_indices, moved
 from maskhand.data.feature_cache import TrunkReader, cache_synthetic, complete_shards, missing_shards, photo_truth, write_shard
 from maskhand.data.live import WINDOW_STEPS, live_batches
-from maskhand.data.warp import warped
-from maskhand.detection.finder import HandFinder
+from maskhand.data.augmentation import warped
+from maskhand.detection.hand_detector import HandFinder
 from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.errors import AssetError, ConfigError, InputError
 from maskhand.evaluation.synthetic import TEST_SEED
 from maskhand.geometry.crop import crop_around
 from maskhand.hand_model.free_hand import free_hand_data
-from maskhand.model.confidence import Calibration
+from maskhand.inference.calibration import Calibration
 from maskhand.model.config import EncoderConfig, ModelConfig
-from maskhand.model.encoder import CACHED_BLOCK
+from maskhand.backbones.hand import CACHED_BLOCK
 from maskhand.model.maskhand import MaskHandModel
-from maskhand.precision import HALF_IS_SLOW
+from maskhand.training.precision import HALF_IS_SLOW
 from maskhand.synthesis.pose_prior import PosePrior
 from maskhand.synthesis.scenes import CHUNK, SceneConfig
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 from maskhand.training.loop import TrainConfig, fit, rate_at
 from maskhand.training.settings import DataConfig, ModelTraining
-from maskhand.training.ship import average_weights
+from maskhand.training.export import average_weights
 from maskhand.training.tokenizer_stage import TokenizerStage, TokenizerTraining
 from maskhand.training.transformer_stage import ModelStage, shipped_weights
 

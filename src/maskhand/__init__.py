@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from maskhand.assets import load
     from maskhand.errors import AssetError, ConfigError, InputError, MaskHandError
     from maskhand.predictor import Predictor
-    from maskhand.records import Hand
+    from maskhand.types import Hand
 
 __all__ = ["AssetError", "ConfigError", "Hand", "InputError", "MaskHandError", "Predictor", "__version__", "load"]
 
 _HOMES = {
     "load": "maskhand.assets",
     "Predictor": "maskhand.predictor",
-    "Hand": "maskhand.records",
+    "Hand": "maskhand.types",
     "MaskHandError": "maskhand.errors",
     "InputError": "maskhand.errors",
     "AssetError": "maskhand.errors",

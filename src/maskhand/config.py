@@ -14,9 +14,9 @@ from maskhand.errors import ConfigError
 
 T = TypeVar("T")
 DEFAULT_STEPS = 1
-"""Rounds of unmasking [ours; paper: 5]: more are slower, and with the shipped weights no better on photos."""
+"""Rounds of unmasking (paper: 5): more are slower, and with the shipped weights no better."""
 DRAWING_STEPS = 5
-"""Rounds where poses are drawn [paper]: tokens drawn in one go know nothing of each other."""
+"""Rounds where poses are drawn, the paper's: tokens drawn in one go know nothing of each other."""
 
 
 def build(cls: type[T], values: Mapping[str, Any], *, at: str = "") -> T:
@@ -77,6 +77,15 @@ def load(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -> T:
         raise ConfigError(f"config {path} cannot be read as text: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"config {path} is not valid TOML: {error}") from error
+    return build(cls, _overridden(values, overrides))
+
+
+def with_overrides(config: T, overrides: Sequence[str]) -> T:
+    """The config with settings such as `fit.rounds=5` changed."""
+    return build(type(config), _overridden(to_dict(config), overrides)) if overrides else config
+
+
+def _overridden(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
@@ -92,7 +101,7 @@ def load(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -> T:
             if not isinstance(table, dict):
                 raise ConfigError(f"override {override!r}: {name} is a value, not a table")
         table[leaf] = value
-    return build(cls, values)
+    return values
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -100,5 +109,7 @@ def to_dict(config: Any) -> dict[str, Any]:
     return _walk(dataclasses.asdict(config))
 
 
-def _walk(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: _walk(v) if isinstance(v, dict) else (list(v) if isinstance(v, tuple) else v) for key, v in values.items()}
+def _walk(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _walk(v) for key, v in value.items()}
+    return [_walk(v) for v in value] if isinstance(value, tuple) else value

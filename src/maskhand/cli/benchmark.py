@@ -64,7 +64,7 @@ def benchmark_command(name: str, title: str) -> Any:
         from maskhand.evaluation.benchmark import UNKNOWN, evaluate, protocol_of, read_truth
         from maskhand.evaluation.predictions import load_predictions, save_predictions
         from maskhand.evaluation.report import as_markdown, write_report
-        from maskhand.images import made_folder
+        from maskhand.io.files import made_folder
 
         of_a_model = ("model", "hand_model", "steps", "refine", "temperature", "top_k", "keypoints")
         given = {name for name in of_a_model if context.get_parameter_source(name).name == "COMMANDLINE"}  # type: ignore[union-attr]
@@ -134,7 +134,7 @@ def compare(
     from maskhand.evaluation.comparison import compare as compared
     from maskhand.evaluation.comparison import sheet
     from maskhand.evaluation.predictions import load_predictions
-    from maskhand.images import picture_path
+    from maskhand.io.files import picture_path
 
     protocol = protocol_of(benchmark)
     picture_path(out)

@@ -39,8 +39,8 @@ def check(
     """Look a downloaded data set over: labels, images, counts, a contact sheet. Exit status 1 if something is wrong."""
     from maskhand.data.check import check as look_over
     from maskhand.data.datasets import dataset
-    from maskhand.images import picture_path
-    from maskhand.rendering.sheet import contact_sheet
+    from maskhand.io.files import picture_path
+    from maskhand.rendering.contact_sheet import contact_sheet
 
     chosen = dataset(name)
     split = split or next(iter(chosen.splits))
@@ -123,7 +123,7 @@ def synthetic(
     from maskhand.data.feature_cache import cache_shards
     from maskhand.errors import InputError
     from maskhand.evaluation.synthetic import TEST_SEED
-    from maskhand.precision import HALF_IS_SLOW, half_is_fast
+    from maskhand.training.precision import HALF_IS_SLOW, half_is_fast
     from maskhand.synthesis.backgrounds import require_packaged_photos
     from maskhand.synthesis.scenes import TRAINING_SCENES
 
@@ -146,7 +146,7 @@ def photos(
         bool, typer.Option("--held-out", help="The photos that only measure, instead of those that train.")
     ] = False,
     crops: Annotated[int, typer.Option(min=1, help="Shaken crops per photo.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="How the crops are shaken.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="How the crops are jittered.")] = 5,
     images: Annotated[bool, typer.Option("--images", help="Keep the crops too, to train with data.synthetic=live.")] = False,
     teacher: Annotated[
         str | None, typer.Option(help="Weights that teach in 3D in the landmark network's place: a file, `default`, or `large`.")

@@ -19,7 +19,7 @@ def demo(
 
     from maskhand.assets import embedded, load
     from maskhand.cli.reconstruct import SideChoice, reconstruct_one, refuse_to_overwrite
-    from maskhand.images import made_folder
+    from maskhand.io.files import made_folder
 
     console = Console(stderr=True)
     refuse_to_overwrite(out, ["demo"])

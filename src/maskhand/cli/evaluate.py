@@ -79,7 +79,7 @@ def synthetic(
     from maskhand.assets import load
     from maskhand.evaluation.reconstruction import reconstructed
     from maskhand.evaluation.synthetic import synthetic_test, worst_sheet
-    from maskhand.images import made_folder, picture_path
+    from maskhand.io.files import made_folder, picture_path
 
     if worst is not None:
         made_folder(worst.parent)
@@ -202,7 +202,7 @@ def real(
     from maskhand.assets import load
     from maskhand.cli.progress import track
     from maskhand.evaluation.real import real_evidence, worst_photos_sheet
-    from maskhand.images import made_folder, picture_path
+    from maskhand.io.files import made_folder, picture_path
 
     if worst is not None:
         made_folder(worst.parent)

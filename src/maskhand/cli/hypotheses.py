@@ -35,7 +35,8 @@ def hypotheses(
     from rich.markup import escape
 
     from maskhand.assets import load
-    from maskhand.images import made_folder, read_photo
+    from maskhand.io.files import made_folder
+    from maskhand.io.photos import read_photo
     from maskhand.rendering.overlay import draw_hypotheses
 
     console = Console(stderr=True)

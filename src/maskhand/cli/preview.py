@@ -23,8 +23,8 @@ def synthetic(
 
     from maskhand.hand_model.free_hand import free_hand_data
     from maskhand.hand_model.layer import HandModel
-    from maskhand.images import made_folder, picture_path
-    from maskhand.rendering.sheet import contact_sheet
+    from maskhand.io.files import made_folder, picture_path
+    from maskhand.rendering.contact_sheet import contact_sheet
     from maskhand.synthesis.backgrounds import require_packaged_photos
     from maskhand.synthesis.scenes import TRAINING_SCENES, SceneGenerator
 
@@ -54,9 +54,10 @@ def attention(
 
     from maskhand.assets import load
     from maskhand.errors import InputError
-    from maskhand.images import made_folder, picture_path, read_photo
+    from maskhand.io.files import made_folder, picture_path
+    from maskhand.io.photos import read_photo
     from maskhand.rendering.overlay import draw_attention
-    from maskhand.rendering.sheet import written_picture
+    from maskhand.io.files import written_picture
 
     made_folder(out.parent)
     picture_path(out)

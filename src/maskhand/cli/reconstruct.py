@@ -15,9 +15,9 @@ from maskhand.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from maskhand.images import Photo
+    from maskhand.io.photos import Photo
     from maskhand.predictor import Predictor
-    from maskhand.records import Hand, Side
+    from maskhand.types import Hand, Side
 
 
 class MeshFormat(StrEnum):
@@ -78,7 +78,7 @@ def reconstruct(
     names = output_names(paths)
     refuse_to_overwrite(out, names)
     from maskhand.assets import load
-    from maskhand.images import made_folder
+    from maskhand.io.files import made_folder
 
     out = made_folder(out)
     predictor = load(model, device=device, refine=refine)
@@ -134,7 +134,7 @@ def reconstruct_one(
     mesh: str,
 ) -> int:
     """Write everything about one photo, its record last; returns the number of hands."""
-    from maskhand.images import read_photo
+    from maskhand.io.photos import read_photo
     from maskhand.rendering.overlay import draw_result
 
     if boxes is not None and path.name not in boxes:
@@ -163,8 +163,8 @@ def write_result(
     """
     import json
 
-    from maskhand.cli.record import result_record
-    from maskhand.rendering.sheet import written_picture
+    from maskhand.io.record import result_record
+    from maskhand.io.files import written_picture
 
     meshes = [f"{name}_{k}.{mesh}" if mesh != "none" else "" for k in range(len(hands))]
     stale = recorded_files(out, name) - {*meshes, f"{name}.png", f"{name}.json"}
@@ -183,7 +183,7 @@ def find_photos(inputs: list[str]) -> list[Path]:
     """Files, folders' photos and globs' matches, each once, in order."""
     import glob
 
-    from maskhand.images import PHOTO_SUFFIXES
+    from maskhand.io.photos import PHOTO_SUFFIXES
 
     found: list[Path] = []
     for text in inputs:
@@ -213,7 +213,7 @@ def is_result(path: Path) -> bool:
 
 def is_unread(path: Path) -> bool:
     """Whether a file is a photo of a kind that cannot be read."""
-    from maskhand.images import UNREAD_SUFFIXES
+    from maskhand.io.photos import UNREAD_SUFFIXES
 
     return path.suffix.lower() in UNREAD_SUFFIXES
 

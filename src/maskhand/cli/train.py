@@ -67,7 +67,7 @@ def average(
 ) -> None:
     """Average the weights of a run with those it started from: often keeps the best of both. Then measure."""
     _needs_train_extra()
-    from maskhand.training.ship import average_weights
+    from maskhand.training.export import average_weights
 
     typer.echo(average_weights(later, earlier, out, share=share, keep=tuple(keep or ())))
 
@@ -80,7 +80,7 @@ def ship(
 ) -> None:
     """Turn trained weights into a file to ship: half precision, and the confidence fitted on held-out images."""
     _needs_train_extra()
-    from maskhand.training.ship import ship_weights
+    from maskhand.training.export import ship_weights
 
     typer.echo(ship_weights(weights, out, cache))
 

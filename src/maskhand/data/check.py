@@ -11,7 +11,7 @@ import numpy as np
 from maskhand.data.datasets.source import Dataset
 from maskhand.data.sample import Sample, problems
 from maskhand.errors import InputError
-from maskhand.rendering.sheet import draw_bones, finger_colours, window
+from maskhand.rendering.contact_sheet import draw_bones, finger_colours, window
 
 TILE_PX = 160
 

@@ -16,18 +16,19 @@ import torch
 
 from maskhand.data.feature_cache import photo_truth
 from maskhand.data.matting import matte, put_before
-from maskhand.detection.finder import HandFinder
+from maskhand.detection.hand_detector import HandFinder
 from maskhand.detection.landmark_network import INPUT_PX
 from maskhand.errors import InputError
 from maskhand.geometry.camera import turn_to_ray
-from maskhand.geometry.crop import Crop, crop_around, shaken
-from maskhand.images import PHOTO_SUFFIXES, read_photo
-from maskhand.model.keypoint_head import disagreement
-from maskhand.records import DetectedHand
+from maskhand.geometry.crop import Crop, crop_around
+from maskhand.geometry.augmentation import jittered_crop
+from maskhand.io.photos import PHOTO_SUFFIXES, read_photo
+from maskhand.keypoints.heatmap_head import disagreement
+from maskhand.types import DetectedHand
 from maskhand.synthesis.backgrounds import background
 
 CONTRADICTION = 0.07
-"""How far the landmark network's first look and its mean over shaken crops lie apart [sizes of the hand] where one of them is
+"""How far the landmark network's first look and its mean over jittered crops lie apart [sizes of the hand] where one of them is
 wrong [ours]."""
 
 
@@ -110,13 +111,13 @@ def teach(
     own: OwnJoints | None = None,
     looks: int = 6,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The landmark network's mean answer over shaken crops: (21, 2) [px] and (21, 3) [m] in the photo's axes.
+    """The landmark network's mean answer over jittered crops: (21, 2) [px] and (21, 3) [m] in the photo's axes.
 
     In 3D: its keypoints with their depth, as the crop sees them, which are nearer to the truth on real photos than its metric
     output (docs/model-card.md), brought to that output's size. With a model at hand (`own`), that one's answer in the photo's
     camera frame, which has these keypoints in it already if it is refined.
     """
-    crops = [shaken(crop_around(hand.keypoints, mirrored=hand.side == "left"), rng) for _ in range(looks)]
+    crops = [jittered_crop(crop_around(hand.keypoints, mirrored=hand.side == "left"), rng) for _ in range(looks)]
     answers = finder.read(image, crops)
     flat = np.mean([a.keypoints[:, :2] for a in answers], 0)
     if own is not None:
@@ -129,7 +130,7 @@ def teach(
 def photo_samples(
     photos: Iterator[SourcePhoto], *, crops: int, seed: int, own: OwnJoints | None = None
 ) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-    """`crops` shaken, recoloured crops of the surest hand of each photo, with the teacher's keypoints as truth.
+    """`crops` jittered, recoloured crops of the surest hand of each photo, with the teacher's keypoints as truth.
 
     Hands before a plain wall are cut out and put before something else in all crops but the first. A photo on which the
     teacher contradicts itself (`CONTRADICTION`) teaches nothing.
@@ -145,7 +146,7 @@ def photo_samples(
             continue
         hand = matte(photo.image) if photo.plain else None
         for number in range(crops):
-            crop = shaken(crop_around(found[0].keypoints, mirrored=found[0].side == "left"), rng)
+            crop = jittered_crop(crop_around(found[0].keypoints, mirrored=found[0].side == "left"), rng)
             image = recoloured(crop.extract(photo.image, INPUT_PX), rng)
             if hand is not None and hand.any() and number > 0:
                 image = put_before(image, crop.extract(hand, INPUT_PX), background(INPUT_PX, rng))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from maskhand.errors import InputError
 from maskhand.hand_model.skeleton import FINGER_BONES, OPENPOSE_TO_HO3D
-from maskhand.records import Side
+from maskhand.types import Side
 
 TIP_FIRST = (0, *(4 * finger + k for finger in range(5) for k in (4, 3, 2, 1)))
 """Keypoint indices in the order wrist, then each finger from tip to palm (RHD)."""

@@ -32,7 +32,7 @@ from maskhand.data.datasets.source import Dataset
 from maskhand.data.sample import Sample, problems
 from maskhand.errors import InputError
 from maskhand.geometry.crop import crop_of_box
-from maskhand.images import made_folder
+from maskhand.io.files import made_folder
 
 CROP_FACTOR = 2.0
 """Side of the stored crop over the larger side of the hand's box: room for augmentation."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from maskhand.detection.palm_detector import iou
+from maskhand.geometry.boxes import iou
 from maskhand.errors import InputError
-from maskhand.records import Side
+from maskhand.types import Side
 
 MIN_KNOWN = 3
 

@@ -1,23 +1,36 @@
-"""Palms in a photo: letterboxing, anchors, weighted non-maximum suppression (MediaPipe's recipe), and second looks."""
+"""Palms in a photo: letterboxing, anchors, weighted non-maximum suppression (MediaPipe's recipe)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from maskhand.detection.palm_network import INPUT_PX, PalmNetwork, shared_palm_network
+from maskhand.geometry.boxes import iou
 from maskhand.geometry.crop import Crop
 
-NMS_IOU = 0.3
-PALM_TO_CROP = 2.6
-"""Side of the hand's crop over the palm box."""
-PALM_SHIFT = 0.5
-"""How far the crop moves from the palm towards the fingers, in palm boxes."""
-LAST_WIDER = 2.4
-"""Side of the wide frames of a last look, in sides of the photo [ours]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PalmConfig:
+    """How palms are searched for."""
+
+    threshold: float = 0.5
+    """Score from which on a palm counts."""
+    nms_iou: float = 0.3
+    """Overlap of boxes from which on palms are merged (MediaPipe)."""
+    crop_factor: float = 2.6
+    """Side of the hand's crop over the palm box (MediaPipe)."""
+    crop_shift: float = 0.5
+    """How far the crop moves from the palm towards the fingers, in palm boxes (MediaPipe)."""
+    wide_frame: float = 1.7
+    """Side of the wider frame of a closer search, in sides of the photo."""
+    tile: float = 0.55
+    """Side of its tiles, in sides of the photo."""
+    turned_frame: float = 2.4
+    """Side of the wide frames of an exhaustive search, in sides of the photo."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +43,15 @@ class Palm:
     """(7, 2); the first is the wrist, the third the middle finger's MCP."""
     score: float
 
-    def crop(self) -> Crop:
+    def crop(self, config: PalmConfig) -> Crop:
         """The upright square in which the landmark network expects the hand."""
         dx, dy = self.points[2] - self.points[0]
         angle = float(np.arctan2(dy, dx) + np.pi / 2)
         centre = (self.box[:2] + self.box[2:]) / 2
         width, height = self.box[2:] - self.box[:2]
-        shift = PALM_SHIFT * height * np.array([np.sin(angle), -np.cos(angle)])
+        shift = config.crop_shift * height * np.array([np.sin(angle), -np.cos(angle)])
         centre = centre + shift
-        return Crop((float(centre[0]), float(centre[1])), float(max(width, height)) * PALM_TO_CROP, angle)
+        return Crop((float(centre[0]), float(centre[1])), float(max(width, height)) * config.crop_factor, angle)
 
 
 def _anchors() -> np.ndarray:
@@ -52,43 +65,47 @@ def _anchors() -> np.ndarray:
 
 
 class PalmDetector:
-    """Finds palms in the whole photo; for those who find no hand there, in a wider frame and in parts of it."""
+    """Finds palms in a photo: in one frame, in more and closer ones, or in turned ones."""
 
-    def __init__(self, network: PalmNetwork | None = None, *, threshold: float = 0.5) -> None:
+    def __init__(self, network: PalmNetwork | None = None, config: PalmConfig = PalmConfig()) -> None:
         self.network = network or shared_palm_network()
-        self.threshold = threshold
+        self.config = config
         self.anchors = _anchors()
 
-    def looks(self, image: np.ndarray) -> Iterator[list[Palm]]:
-        """Palms of an RGB uint8 image, surest first: those of a first look, then those of a closer one."""
+    def detect(self, image: np.ndarray) -> list[Palm]:
+        """Palms of an RGB uint8 image, surest first."""
+        height, width = image.shape[:2]
+        return self._in_frames(image, [Crop((width / 2, height / 2), float(max(height, width)), 0.0)])
+
+    def detect_closer(self, image: np.ndarray) -> list[Palm]:
+        """The same in a wider frame and in overlapping tiles: for palms that fill the photo, and small ones."""
         height, width = image.shape[:2]
         side = float(max(height, width))
-        centre = (width / 2, height / 2)
-        yield self._look(image, [Crop(centre, side, 0.0)])
-        wider = [Crop(centre, side * 1.7, 0.0)]
-        half = side * 0.55
-        parts = [Crop((x, y), half, 0.0) for x in _stops(float(width), half) for y in _stops(float(height), half)]
-        yield self._look(image, wider + parts)
+        tile = side * self.config.tile
+        tiles = [Crop((x, y), tile, 0.0) for x in _stops(float(width), tile) for y in _stops(float(height), tile)]
+        return self._in_frames(image, [Crop((width / 2, height / 2), side * self.config.wide_frame, 0.0), *tiles])
 
-    def last_look(self, image: np.ndarray) -> list[Palm]:
-        """Palms of an image in which no hand was found, as it and a wide frame of it show them turned by quarter turns [ours].
+    def detect_turned(self, image: np.ndarray) -> list[Palm]:
+        """The same with the photo and a wide frame of it turned by quarter turns.
 
-        Frames are not merged: a palm that is off in one of them would spoil that of another.
+        Frames are not merged: a palm that is misplaced in one of them would spoil that of another.
         """
         height, width = image.shape[:2]
         centre, side = (width / 2, height / 2), float(max(height, width))
-        frames = [Crop(centre, side * wider, turn * np.pi / 2) for wider in (1.0, LAST_WIDER) for turn in range(4)]
-        return [palm for frame in frames[1:] for palm in self._look(image, [frame])]
+        frames = [
+            Crop(centre, side * size, quarter * np.pi / 2) for size in (1.0, self.config.turned_frame) for quarter in range(4)
+        ]
+        return [palm for frame in frames[1:] for palm in self._in_frames(image, [frame])]
 
     @torch.inference_mode()
-    def _look(self, image: np.ndarray, squares: list[Crop]) -> list[Palm]:
+    def _in_frames(self, image: np.ndarray, squares: list[Crop]) -> list[Palm]:
         views = np.stack([square.extract(image, INPUT_PX) for square in squares])
         tensor = torch.from_numpy(views).to(next(self.network.parameters()).device)
         raw, logits = self.network(tensor.permute(0, 3, 1, 2).float() / 255)
         raw, scores = raw.cpu().numpy(), logits.sigmoid().cpu().numpy()
         found: list[tuple[float, np.ndarray]] = []
         for square, values, score in zip(squares, raw, scores, strict=True):
-            keep = np.flatnonzero((score > self.threshold) & (values[:, 2:4] > 0).all(1))
+            keep = np.flatnonzero((score > self.config.threshold) & (values[:, 2:4] > 0).all(1))
             rows = values[keep].reshape(-1, 9, 2) / INPUT_PX
             centres, sizes = rows[:, 0] + self.anchors[keep], rows[:, 1]
             points = rows[:, 2:] + self.anchors[keep][:, None]
@@ -96,7 +113,7 @@ class PalmDetector:
             in_photo = square.to_photo(np.concatenate([corners, points], axis=1) * 2 - 1)
             in_photo[:, :2] = np.sort(in_photo[:, :2], axis=1)  # corners of a turned square
             found += [(float(s), row) for s, row in zip(score[keep], in_photo, strict=True)]
-        return [Palm(row[:2].reshape(4), row[2:], score) for score, row in weighted_nms(found)]
+        return [Palm(row[:2].reshape(4), row[2:], score) for score, row in weighted_nms(found, self.config.nms_iou)]
 
 
 def _stops(length: float, window: float) -> list[float]:
@@ -107,23 +124,15 @@ def _stops(length: float, window: float) -> list[float]:
     return list(np.linspace(window / 2, length - window / 2, count))
 
 
-def weighted_nms(candidates: list[tuple[float, np.ndarray]]) -> list[tuple[float, np.ndarray]]:
+def weighted_nms(candidates: list[tuple[float, np.ndarray]], threshold: float) -> list[tuple[float, np.ndarray]]:
     """Merge overlapping detections into their score-weighted mean (BlazeFace, 2019). Rows: two box corners, then points."""
     remaining = sorted(candidates, key=lambda c: -c[0])
     merged = []
     while remaining:
         best = remaining[0]
         overlaps = iou(best[1][:2].reshape(4), np.stack([row[:2].reshape(4) for _, row in remaining]))
-        group = [c for c, o in zip(remaining, overlaps, strict=True) if o > NMS_IOU] or [best]
+        group = [c for c, o in zip(remaining, overlaps, strict=True) if o > threshold] or [best]
         total = sum(score for score, _ in group)
         merged.append((best[0], sum(score * row for score, row in group) / total))
-        remaining = [c for c, o in zip(remaining, overlaps, strict=True) if o <= NMS_IOU and c is not best]
+        remaining = [c for c, o in zip(remaining, overlaps, strict=True) if o <= threshold and c is not best]
     return merged  # type: ignore[return-value]
-
-
-def iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Intersection over union of one box with (N, 4) boxes, x1, y1, x2, y2."""
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    shared = (high - low).clip(0).prod(1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(1)
-    return shared / np.maximum((box[2:] - box[:2]).clip(0).prod() + areas - shared, 1e-9)

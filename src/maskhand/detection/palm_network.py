@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d, pad
 
 from maskhand.checkpoint import load_into, read_weights
-from maskhand.detection.landmark_network import SameConv
+from maskhand.backbones.landmark_trunk import SameConv
 
 INPUT_PX = 192
 VALUES = 18

@@ -17,7 +17,7 @@ from maskhand.errors import InputError
 from maskhand.evaluation import metrics
 from maskhand.evaluation.predictions import MANO_VERTICES, Predictions
 from maskhand.evaluation.protocols import PROTOCOLS, Protocol
-from maskhand.given import LEAST_INSIDE, share_in_photo
+from maskhand.validation import LEAST_INSIDE, share_in_photo
 from maskhand.predictor import Predictor
 
 PCK_THRESHOLDS = {".05": 0.05, ".1": 0.10, ".15": 0.15}

@@ -13,7 +13,7 @@ from maskhand.evaluation import metrics
 from maskhand.evaluation.benchmark import Figure, Truth, per_sample_errors
 from maskhand.evaluation.predictions import Predictions
 from maskhand.evaluation.protocols import Protocol
-from maskhand.rendering.sheet import contact_sheet, draw_bones, window
+from maskhand.rendering.contact_sheet import contact_sheet, draw_bones, window
 
 TILE_PX = 256
 _COLOURS = {"truth": (255, 255, 255), "first": (255, 120, 60), "second": (70, 170, 255)}

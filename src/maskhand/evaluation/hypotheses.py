@@ -10,8 +10,8 @@ from maskhand.data.cached import CachedSamples
 from maskhand.evaluation.metrics import aligned_point_error_mm
 from maskhand.evaluation.reconstruction import spearman
 from maskhand.geometry.alignment import align_similarity
-from maskhand.model.answer import apart_from_others, refined
-from maskhand.model.confidence import RIGHT_WITHIN_MM
+from maskhand.fitting.prediction_fit import apart_from_others, refined
+from maskhand.inference.calibration import RIGHT_WITHIN_MM
 from maskhand.predictor import Predictor
 
 

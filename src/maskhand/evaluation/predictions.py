@@ -20,7 +20,7 @@ import numpy as np
 from maskhand.data.sample import bone_lengths, likely_order
 from maskhand.errors import InputError
 from maskhand.evaluation.protocols import Protocol
-from maskhand.images import made_folder
+from maskhand.io.files import made_folder
 
 MANO_VERTICES = 778
 MEMBER = "pred.json"

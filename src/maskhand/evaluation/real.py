@@ -20,14 +20,14 @@ import torch
 
 from maskhand.config import DEFAULT_STEPS
 from maskhand.data.photos import TRAINING_VIDEOS, SourcePhoto, development_photos, read_rgb, teach, video_frames
-from maskhand.detection.finder import HandFinder
+from maskhand.detection.hand_detector import HandFinder
 from maskhand.errors import ConfigError, InputError
 from maskhand.evaluation.stereo import stereo_errors
-from maskhand.hand_model.contact import penetrates
+from maskhand.hand_model.collision import has_collision
 from maskhand.predictor import Predictor
-from maskhand.records import DetectedHand, Hand
+from maskhand.types import DetectedHand, Hand
 from maskhand.rendering.overlay import draw_overlay, draw_view
-from maskhand.rendering.sheet import contact_sheet, draw_bones, finger_colours, window
+from maskhand.rendering.contact_sheet import contact_sheet, draw_bones, finger_colours, window
 from maskhand.synthesis.backgrounds import packaged_photos, require_packaged_photos
 
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
@@ -278,7 +278,7 @@ def _second_opinion_row(predictor: Predictor, seen: _Seen, root: Path) -> Row:
 
 
 def _teacher_row(predictor: Predictor, seen: _Seen, root: Path, every: int) -> Row:
-    """2D distance to the landmark network averaged over six shaken crops."""
+    """2D distance to the landmark network averaged over six jittered crops."""
     finder = predictor.provider
     if not isinstance(finder, HandFinder):
         raise ConfigError("real evidence is measured with the built-in detector")
@@ -393,7 +393,7 @@ def _penetration_rows(hands: list[tuple[Hand, DetectedHand]]) -> list[Row]:
 
     def share(points: list[np.ndarray], lengths: list[float]) -> float:
         sized = np.stack([_sized(p, palm) for p, palm in zip(points, lengths, strict=True)])
-        return 100 * float(penetrates(torch.from_numpy(sized).float()).float().mean())
+        return 100 * float(has_collision(torch.from_numpy(sized).float()).float().mean())
 
     rows = []
     for suffix, lengths in (("", [PALM_MM / 1000] * len(hands)), (", at their own size", palms)):

@@ -15,8 +15,8 @@ from maskhand.evaluation.metrics import aligned_point_error_mm, mean_point_error
 from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
 from maskhand.hand_model.layer import HandModel
-from maskhand.model.answer import refined
-from maskhand.model.confidence import Calibration
+from maskhand.fitting.prediction_fit import refined
+from maskhand.inference.calibration import Calibration
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.model.unmasking import masked_after
 

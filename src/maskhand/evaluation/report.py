@@ -10,7 +10,7 @@ from typing import Any
 
 from maskhand.evaluation.benchmark import UNKNOWN, Report
 from maskhand.evaluation.protocols import HINT_MASKED, published
-from maskhand.images import made_folder
+from maskhand.io.files import made_folder
 
 
 def write_report(report: Report, folder: str | Path) -> tuple[Path, Path]:

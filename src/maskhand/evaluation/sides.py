@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from maskhand.detection.finder import PRESENCE_THRESHOLD, UNSURE_SIDE
-from maskhand.model.answer import off_keypoints, side_odds
-from maskhand.model.encoder import by_scale
+from maskhand.detection.hand_detector import PRESENCE_THRESHOLD, UNSURE_SIDE
+from maskhand.fitting.prediction_fit import off_keypoints, side_odds
+from maskhand.backbones.hand import by_scale
 from maskhand.predictor import Predictor
 from maskhand.synthesis.scenes import CHUNK, SceneConfig, SceneGenerator
 

@@ -3,7 +3,7 @@
 The folder holds cam0_test.mp4, cam1_test.mp4, camera_parameters/ (c0.dat, rot_trans_c0.dat, ...) and mediapipe_triangulated.npz
 (X: (frames, 21, 3) in calibration units, err: (2, frames, 21) reprojection errors [px]). The joints are what MediaPipe's landmark
 network calls joints, triangulated; our hand's lie elsewhere by a few millimetres. The figures are given for both: our keypoints
-as they are, and the places on our hand that the network means (`landmark_points`). The network's own 2D is the source of the
+as they are, and the places on our hand that the network means (`landmark_positions`). The network's own 2D is the source of the
 truth, so its reprojection error is small by construction.
 """
 

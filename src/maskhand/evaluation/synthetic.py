@@ -13,7 +13,7 @@ from maskhand.data.feature_cache import cache_shards, complete_shards
 from maskhand.evaluation.reconstruction import Reconstructed
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.layer import HandModel
-from maskhand.rendering.sheet import contact_sheet, draw_bones, finger_colours
+from maskhand.rendering.contact_sheet import contact_sheet, draw_bones, finger_colours
 from maskhand.synthesis.backgrounds import require_packaged_photos
 from maskhand.synthesis.scenes import SceneConfig, SceneGenerator
 

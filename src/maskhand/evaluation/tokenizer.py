@@ -13,7 +13,7 @@ from maskhand.errors import UNREADABLE_NPZ, InputError
 from maskhand.evaluation.metrics import aligned_point_error_mm
 from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.rotations import random_rotations
-from maskhand.hand_model.axes import JointAxes
+from maskhand.hand_model.joint_axes import JointAxes
 from maskhand.hand_model.layer import HandModel
 from maskhand.hand_model.skeleton import WEBXR_TO_KEYPOINTS
 from maskhand.synthesis.pose_prior import PosePrior, pose_from_angles

@@ -7,18 +7,31 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from maskhand.errors import InputError
+from maskhand.errors import ConfigError, InputError
 
-CROP_FACTOR = 1.5
-"""Side of an axis-aligned crop over the larger side of the box around the 21 keypoints [ours]."""
 STEADY = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
-"""Keypoints that stay where they are when fingers bend: the default crop is laid around these [MediaPipe]."""
-STEADY_FACTOR, STEADY_SHIFT = 2.0, 0.1
-"""Side of the default crop over the larger side of their box, and how far it is moved towards the fingers, in heights of the
-box [MediaPipe]. A crop around all 21 keypoints loses the finger that its first guess missed."""
-
+"""Keypoints that stay where they are when fingers bend (MediaPipe)."""
 OPENCV_PX = 32_000
 """Wider images are cut before OpenCV warps them: it counts pixels in 16 bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropConfig:
+    """How a crop is laid around 2D keypoints."""
+
+    upright: bool = True
+    """Turned so that wrist -> middle MCP points up, around the palm; False: the paper's axis-aligned box around all keypoints."""
+    palm_factor: float = 2.0
+    """Side of an upright crop over the larger side of the box around the palm (`STEADY`) (MediaPipe)."""
+    palm_shift: float = 0.1
+    """How far an upright crop is moved towards the fingers, in heights of that box (MediaPipe)."""
+    box_factor: float = 1.5
+    """Side of an axis-aligned crop over the larger side of the box around the 21 keypoints."""
+
+    def __post_init__(self) -> None:
+        for name in ("palm_factor", "box_factor"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"crop.{name} is {getattr(self, name)}; it must be above 0")
 
 
 @dataclass(frozen=True)
@@ -98,19 +111,17 @@ def upright_angle(keypoints: np.ndarray) -> float:
     return float(np.arctan2(dy, dx) + np.pi / 2) if dx or dy else 0.0
 
 
-def crop_around(keypoints: np.ndarray, *, mirrored: bool, upright: bool = True) -> Crop:
-    """The default crop: upright, laid around the palm and the fingers' first joints (px), with room for the fingers.
-
-    It is the crop that the landmark network was trained on. `upright=False` gives the paper's axis-aligned box.
-    """
+def crop_around(keypoints: np.ndarray, *, mirrored: bool, config: CropConfig = CropConfig()) -> Crop:
+    """The crop for a hand with these keypoints, (21, 2+) in OpenPose's order [px]; by default the landmark network's own."""
+    upright = config.upright
     angle = upright_angle(keypoints) if upright else 0.0
     cosine, sine = np.cos(angle), np.sin(angle)
     turn = np.array([[cosine, sine], [-sine, cosine]])
     turned = keypoints[list(STEADY) if upright else slice(None), :2] @ turn.T
     low, high = turned.min(0), turned.max(0)
-    middle = (low + high) / 2 - (0, STEADY_SHIFT * (high - low)[1] * upright)
+    middle = (low + high) / 2 - (0, config.palm_shift * (high - low)[1] * upright)
     centre = turn.T @ middle
-    side = float(max((high - low).max(), 1.0)) * (STEADY_FACTOR if upright else CROP_FACTOR)
+    side = float(max((high - low).max(), 1.0)) * (config.palm_factor if upright else config.box_factor)
     return Crop((float(centre[0]), float(centre[1])), side, angle, mirrored)
 
 
@@ -118,11 +129,3 @@ def crop_of_box(box: np.ndarray, *, mirrored: bool, factor: float = 1.2) -> Crop
     """The axis-aligned square around a box (x1, y1, x2, y2) [px]."""
     x1, y1, x2, y2 = (float(v) for v in box)
     return Crop(((x1 + x2) / 2, (y1 + y2) / 2), max(x2 - x1, y2 - y1) * factor, 0.0, mirrored)
-
-
-def shaken(crop: Crop, rng: np.random.Generator, amount: float = 1.0, *, wild: float = 0.0) -> Crop:
-    """A crop turned, scaled and shifted a little, as a first guess of the keypoints would; `wild` is the share turned a lot."""
-    turn = rng.uniform(-0.9, 0.9) if rng.random() < wild else rng.normal(0, 0.15)
-    side = crop.side * float(np.exp(amount * rng.normal(0, 0.08)))
-    x, y = amount * rng.normal(0, 0.03, 2) * side
-    return Crop((crop.centre[0] + x, crop.centre[1] + y), side, crop.angle + amount * turn, crop.mirrored)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from maskhand.constants import constant
+from maskhand.geometry.fixed_tensor import fixed_tensor
 from maskhand.errors import AssetError
 from maskhand.geometry.rotations import mirror_rotation
 from maskhand.hand_model.skeleton import MODEL_TO_KEYPOINTS
@@ -140,7 +140,7 @@ class HandModel(nn.Module):
         vertices = vertices - wrist
         posed_joints = (rotations @ joints[..., None])[..., 0] + translations - wrist
         tips = vertices[:, self.tips] if vertex_subset is None else vertices[:, -5:]
-        keypoints = torch.cat([posed_joints, tips], dim=1)[:, constant(MODEL_TO_KEYPOINTS, pose.device)]
+        keypoints = torch.cat([posed_joints, tips], dim=1)[:, fixed_tensor(MODEL_TO_KEYPOINTS, pose.device)]
         return HandMesh(vertices if vertex_subset is None else vertices[:, :-5], keypoints)
 
     def keypoints(self, pose: Float[Tensor, "B 16 3 3"], shape: Float[Tensor, "B S"]) -> Float[Tensor, "B 21 3"]:

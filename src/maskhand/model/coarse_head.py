@@ -9,18 +9,15 @@ from torch import Tensor, nn
 from maskhand.model.attention import Attention, FeedForward
 from maskhand.model.config import ModelConfig
 
-MEAN_SCALE = 7.2
-"""The camera's s of an average hand that fills its crop: sides per 2 m [ours, measured on synthetic crops]."""
-
 
 class CoarseHead(nn.Module):
     """One learned query attends to the low-resolution map; linear layers read shape and weak camera off it."""
 
     def __init__(self, config: ModelConfig, positions: int, shape_count: int = 10) -> None:
         super().__init__()
-        width = config.width
+        width, self.mean_scale = config.width, config.mean_scale
         self.query = nn.Parameter(0.02 * torch.randn(1, width))
-        self.place = nn.Parameter(0.02 * torch.randn(positions, width))
+        self.position = nn.Parameter(0.02 * torch.randn(positions, width))
         self.layers = nn.ModuleList(
             nn.ModuleDict(
                 {
@@ -40,7 +37,7 @@ class CoarseHead(nn.Module):
 
     def forward(self, coarse: Float[Tensor, "B D h w"]) -> tuple[Float[Tensor, "B 10"], Float[Tensor, "B 3"]]:
         """Shape coefficients and the camera (s, tx, ty)."""
-        context = coarse.flatten(2).transpose(1, 2) + self.place  # (B, h w, D)
+        context = coarse.flatten(2).transpose(1, 2) + self.position  # (B, h w, D)
         # The mean of the map rides along, so that what the backbone says of the whole image is one step away.
         x = self.query + context.mean(1, keepdim=True)
         for layer in self.layers:
@@ -48,5 +45,5 @@ class CoarseHead(nn.Module):
             x = x + layer["feed"](layer["norm2"](x))  # type: ignore[index]
         x = self.norm(x[:, 0])
         raw = self.camera(x)
-        scale = MEAN_SCALE * torch.exp(raw[:, :1].clamp(-2, 2))
+        scale = self.mean_scale * torch.exp(raw[:, :1].clamp(-2, 2))
         return self.shape(x), torch.cat([scale, 0.1 * raw[:, 1:]], dim=1)

@@ -10,6 +10,7 @@ from torch.nn.functional import gelu
 from maskhand.hand_model.skeleton import FINGER_BONES
 from maskhand.model.attention import Attention
 from maskhand.model.config import ModelConfig
+from maskhand.types import Keypoints2D
 
 
 def skeleton_adjacency() -> Float[Tensor, "21 21"]:
@@ -33,18 +34,19 @@ class PoseGraph(nn.Module):
         self.embed = nn.Linear(3, width)
         self.absent = nn.Parameter(0.02 * torch.randn(width))
         self.depth = nn.Linear(1, width) if config.pose_depth else None
-        if self.depth is not None:  # starts without effect, so that weights trained without depth can go on from there
+        if self.depth is not None:  # without effect at first
             nn.init.zeros_(self.depth.weight)
             nn.init.zeros_(self.depth.bias)
-        self.place = nn.Parameter(0.02 * torch.randn(21, width))
+        self.position = nn.Parameter(0.02 * torch.randn(21, width))
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(config.graph_layers))
 
-    def forward(self, keypoints: Float[Tensor, "B 21 4"]) -> Float[Tensor, "B 21 D"]:
-        """keypoints: x, y in [-1, 1], confidence, depth (NaN: unknown); one with confidence 0 is unknown, whatever its place."""
-        known = (keypoints[..., 2:3] > 0).to(keypoints.dtype)
-        x = known * self.embed(keypoints[..., :3] * known) + (1 - known) * self.absent + self.place
+    def forward(self, keypoints: Keypoints2D) -> Float[Tensor, "B 21 D"]:
+        """One vector per keypoint; one with confidence 0 is unknown, wherever it lies."""
+        confidence = keypoints.confidence[..., None]
+        known = (confidence > 0).to(confidence.dtype)
+        x = known * self.embed(torch.cat([keypoints.xy, confidence], -1) * known) + (1 - known) * self.absent + self.position
         if self.depth is not None:
-            depth = keypoints[..., 3:]
+            depth = keypoints.depth[..., None]
             guessed = known * depth.isfinite()
             x = x + guessed * self.depth(depth.nan_to_num() * guessed)
         for layer in self.layers:

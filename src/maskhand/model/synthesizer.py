@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from maskhand.model.attention import Attention, FeedForward
 from maskhand.model.config import ModelConfig
-from maskhand.model.deformable import DeformableAttention
+from maskhand.model.deformable_attention import DeformableAttention
 
 
 class SynthesizerLayer(nn.Module):
@@ -21,13 +21,13 @@ class SynthesizerLayer(nn.Module):
         width = config.width
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
         self.attend = Attention(width, config.heads, config.dropout)
-        self.look = DeformableAttention(width, config.heads, levels, config.sampling_points, config.sampling_reach)
+        self.deform = DeformableAttention(width, config.heads, levels, config.sampling_points, config.sampling_reach)
         self.feed = FeedForward(width, config.feed_forward, config.dropout)
 
     def forward(self, x: Tensor, reference: Tensor, values: list[Tensor]) -> Tensor:
         y = self.norm1(x)
         x = x + self.attend(y, y)
-        x = x + self.look(self.norm2(x), reference, values)
+        x = x + self.deform(self.norm2(x), reference, values)
         return x + self.feed(self.norm3(x))
 
 
@@ -52,7 +52,7 @@ class CodeHead(nn.Module):
     """Logits over the codes from a point in code space and a temperature.
 
     A code's logit is its (scaled) closeness to the point, so that similar codes get similar probabilities from the start; a
-    plain linear layer has to learn the codebook's geometry first [ours].
+    plain linear layer has to learn the codebook's geometry first (docs/paper.md).
     """
 
     def __init__(self, width: int, code_dim: int) -> None:
@@ -77,7 +77,7 @@ class Synthesizer(nn.Module):
         self.head = CodeHead(config.width, code_dim)
 
     def prepare(self, pyramid: list[Tensor]) -> list[list[Tensor]]:
-        return [layer.look.project(pyramid) for layer in self.layers]  # type: ignore[union-attr, operator]
+        return [layer.deform.project(pyramid) for layer in self.layers]  # type: ignore[union-attr, operator]
 
     def forward(
         self,

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from maskhand.errors import ConfigError
+
 
 def masked_after(round_index: int, rounds: int, length: int) -> int:
     """How many of `length` tokens stay masked after round `round_index` (from 1): gamma(t / T) L, gamma = cos(pi t / 2 T)."""
@@ -29,14 +31,37 @@ def random_mask(
     return order < count[:, None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How codes are chosen from their distributions."""
+
+    temperature: float = 0.0
+    """0 takes the likeliest code, otherwise codes are drawn from softmax(logits / temperature)."""
+    top_k: int | None = None
+    """Draw among so many likeliest codes only."""
+    mean: bool | None = None
+    """Let the mean code vector of a token's distribution stand for the code chosen, in later rounds and when decoding;
+    None: where codes are not drawn. The paper decodes the codes chosen."""
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0:
+            raise ConfigError(f"temperature is {self.temperature}; 0 takes the likeliest code, above 0 codes are drawn")
+        if self.top_k is not None and self.top_k < 1:
+            raise ConfigError(f"top_k is {self.top_k}; it must be at least 1")
+
+    @property
+    def takes_mean(self) -> bool:
+        return self.temperature <= 0 if self.mean is None else self.mean
+
+
 @dataclass(frozen=True)
 class Unmasked:
-    """What the rounds of sampling agreed on."""
+    """Result of confidence-guided sampling."""
 
     tokens: Int[Tensor, "B L"]
     confidence: Float[Tensor, "B L"]
     """Probability of each token in the round that accepted it."""
-    embedding: Float[Tensor, "B L C"]
+    mean_code: Float[Tensor, "B L C"]
     """Mean code vector under the distribution that accepted each token: softmax(logits) @ codebook."""
     probabilities: Float[Tensor, "B L K"]
     """The distribution that accepted each token."""
@@ -53,33 +78,30 @@ def unmask(
     batch: int,
     length: int,
     steps: int,
-    temperature: float = 0.0,
-    top_k: int | None = None,
+    sampling: Sampling = Sampling(),
     generator: torch.Generator | None = None,
-    soft: bool = False,
 ) -> Unmasked:
     """Confidence-guided sampling: start fully masked, keep the surest tokens of each round, mask the others again.
 
     Args:
         predict: logits of every token from (code vectors, mask); what masked tokens hold does not matter.
         codes: the codebook.
+        batch, length: sequences, and tokens in each.
         steps: rounds T.
-        temperature: 0 takes the likeliest code, otherwise codes are drawn from softmax(logits / temperature).
-        top_k: draw among the k likeliest codes only.
-        soft: let later rounds see the mean code of an accepted token's distribution instead of the code chosen; where the
-            distribution is broad, one code is a far too definite answer [ours].
+        sampling: how codes are chosen.
+        generator: chance, where they are drawn.
 
     """
     tokens = torch.zeros(batch, length, dtype=torch.long, device=codes.device)
     mask = torch.ones(batch, length, dtype=torch.bool, device=codes.device)
     confidence = torch.zeros(batch, length, device=codes.device)
-    shown = torch.zeros(batch, length, codes.shape[1], device=codes.device)
+    visible = torch.zeros(batch, length, codes.shape[1], device=codes.device)
     kept = torch.zeros(batch, length, len(codes), device=codes.device)
     counts, by_round = [], []
     for round_index in range(1, steps + 1):
-        logits = predict(shown, mask)
+        logits = predict(visible, mask)
         probabilities = logits.softmax(-1)
-        proposed = _choose(logits, temperature, top_k, generator)
+        proposed = _choose(logits, sampling, generator)
         sure = probabilities.gather(-1, proposed[..., None])[..., 0]
         still = masked_after(round_index, steps, length)
         counts.append(still)
@@ -91,18 +113,16 @@ def unmask(
         confidence = torch.where(accept, sure, confidence)
         kept = torch.where(accept[..., None], probabilities, kept)
         if round_index < steps:
-            shown = kept @ codes if soft else codes[tokens]
+            visible = kept @ codes if sampling.takes_mean else codes[tokens]
         mask = mask & ~accept
     return Unmasked(tokens, confidence, kept @ codes, kept, tuple(counts), torch.stack(by_round, 1))
 
 
-def _choose(
-    logits: Float[Tensor, "B L K"], temperature: float, top_k: int | None, generator: torch.Generator | None
-) -> Int[Tensor, "B L"]:
-    if temperature <= 0:
+def _choose(logits: Float[Tensor, "B L K"], sampling: Sampling, generator: torch.Generator | None) -> Int[Tensor, "B L"]:
+    if sampling.temperature <= 0:
         return logits.argmax(-1)
-    if top_k is not None:
-        floor = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[..., -1:]
+    if sampling.top_k is not None:
+        floor = logits.topk(min(sampling.top_k, logits.shape[-1]), dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < floor, -math.inf)
-    flat = (logits / temperature).softmax(-1).flatten(0, 1)
+    flat = (logits / sampling.temperature).softmax(-1).flatten(0, 1)
     return torch.multinomial(flat, 1, generator=generator).view(logits.shape[:2])

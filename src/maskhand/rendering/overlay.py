@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from maskhand.records import Hand
+from maskhand.types import Hand
 from maskhand.rendering.rasteriser import rasterise, vertex_normals
-from maskhand.rendering.sheet import window
+from maskhand.rendering.contact_sheet import window
 
 SUPERSAMPLING = 2
 PANEL_PX = 720

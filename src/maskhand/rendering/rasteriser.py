@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskhand.compiled import compiled
+from maskhand.jit import jit
 
 NEAR_M = 0.02
 
@@ -47,8 +47,8 @@ def rasterise(points: np.ndarray, faces: np.ndarray, values: np.ndarray, size: t
     return Fragments(face, depth, out)
 
 
-@compiled
-def _draw(points, faces, face, inverse, weights):  # pragma: no cover (compiled)
+@jit
+def _draw(points, faces, face, inverse, weights):  # pragma: no cover (compiled code)
     height, width = face.shape
     for f in range(len(faces)):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -84,8 +84,8 @@ def _draw(points, faces, face, inverse, weights):  # pragma: no cover (compiled)
                 wc += step_c
 
 
-@compiled
-def _interpolate(points, faces, values, face, inverse, weights, out):  # pragma: no cover (compiled)
+@jit
+def _interpolate(points, faces, values, face, inverse, weights, out):  # pragma: no cover (compiled code)
     height, width = face.shape
     for y in range(height):
         for x in range(width):
@@ -108,8 +108,8 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
-@compiled
-def _accumulate_normals(vertices, faces, normals):  # pragma: no cover (compiled)
+@jit
+def _accumulate_normals(vertices, faces, normals):  # pragma: no cover (compiled code)
     for f in range(len(faces)):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]

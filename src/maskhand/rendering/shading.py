@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskhand.rendering.rasteriser import compiled
+from maskhand.jit import jit
 
 
-@compiled
+@jit
 def shade(face, values, volume, direction, colour, sky, ground, wrap, gloss, detail, out):  # pragma: no cover
     """Light every covered pixel into `out` (H, W, 3), linear.
 
@@ -47,7 +47,7 @@ def shade(face, values, volume, direction, colour, sky, ground, wrap, gloss, det
                 out[y, x, c] = albedo * (ambient + colour[c] * diffuse) + gleam * colour[c]
 
 
-@compiled
+@jit
 def cast_shadows(vertices, normals, starts, ends, radii, own, direction, light, openness):  # pragma: no cover
     """Soft shadows and ambient occlusion per vertex, from capsules along the bones.
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from maskhand.errors import ConfigError, InputError
-from maskhand.images import PHOTO_SUFFIXES
+from maskhand.io.photos import PHOTO_SUFFIXES
 
 # Photographs shipped inside scikit-image and scikit-learn, those that show no people.
 _PACKAGED = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskhand.hand_model.axes import thumb_axes
+from maskhand.hand_model.joint_axes import thumb_axes
 from maskhand.hand_model.layer import HandModel
 from maskhand.rendering.rasteriser import vertex_normals
 

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maskhand.geometry.rotations import matrix_from_axis_angle, random_rotations
-from maskhand.hand_model.axes import JointAxes
-from maskhand.hand_model.contact import penetrates
+from maskhand.hand_model.joint_axes import JointAxes
+from maskhand.hand_model.collision import has_collision
 from maskhand.hand_model.layer import HandModel
 
 # The fingers in the model's order: index, middle, little, ring; the thumb comes last.
@@ -152,7 +152,7 @@ class PosePrior:
             angles = torch.as_tensor(np.deg2rad(sample_angles(int(missing * 1.3) + 8, rng)), dtype=torch.float32)
             pose = pose_from_angles(angles, self.axes)
             keypoints = self.model.keypoints(pose, pose.new_zeros(len(pose), self.model.shape_count))
-            pose = pose[~penetrates(keypoints)][:missing]
+            pose = pose[~has_collision(keypoints)][:missing]
             kept.append(pose)
             missing -= len(pose)
         return torch.cat(kept)

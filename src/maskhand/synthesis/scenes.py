@@ -12,9 +12,11 @@ import cv2
 import numpy as np
 import torch
 
-from maskhand.geometry.crop import CROP_FACTOR, crop_around, shaken
+from maskhand.data.shards import CROP_FACTOR
+from maskhand.geometry.crop import crop_around
+from maskhand.geometry.augmentation import jittered_crop
 from maskhand.geometry.rotations import random_rotations
-from maskhand.hand_model.contact import FINGER_BONES, FINGER_RADII_M, KNUCKLES
+from maskhand.hand_model.collision import FINGER_BONES, FINGER_RADII_M, KNUCKLES
 from maskhand.hand_model.layer import HandModel
 from maskhand.rendering.rasteriser import Fragments, rasterise, vertex_normals
 from maskhand.rendering.shading import cast_shadows, shade
@@ -133,7 +135,7 @@ class SceneGenerator:
         wrist = np.array([0, 0, distance]) - keypoints[0].mean(0)
         points = keypoints[0] + wrist
         flat = focal * points[:, :2] / points[:, 2:]
-        crop = shaken(crop_around(flat * 1000, mirrored=False, upright=config.upright), rng, config.crop_noise, wild=0.1)
+        crop = jittered_crop(crop_around(flat * 1000, mirrored=False, upright=config.upright), rng, config.crop_noise, wild=0.1)
         # Turn the scene with the crop, so that the truth is in the crop's own frame.
         turn = crop.camera_rotation().T
         centre, side = turn[:2, :2] @ np.array(crop.centre) / 1000, crop.side / 1000

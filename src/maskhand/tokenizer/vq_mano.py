@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from maskhand.constants import constant
+from maskhand.geometry.fixed_tensor import fixed_tensor
 from maskhand.errors import ConfigError
 from maskhand.geometry.rotations import matrix_from_6d, six_from_matrix
 from maskhand.tokenizer.codebook import Codebook
@@ -118,7 +118,7 @@ class VqMano(nn.Module):
     def decode_embeddings(self, z: Float[Tensor, "B L D"]) -> Float[Tensor, "B 16 3 3"]:
         """Pose from code vectors, or from a mixture of them (paper Section 3.3)."""
         six = self.decoder(z.transpose(1, 2)).transpose(1, 2)
-        return matrix_from_6d(six + constant((1.0, 0, 0, 0, 1, 0), six.device, six.dtype))
+        return matrix_from_6d(six + fixed_tensor((1.0, 0, 0, 0, 1, 0), six.device, six.dtype))
 
     def decode(self, tokens: Int[Tensor, "B L"]) -> Float[Tensor, "B 16 3 3"]:
         """Pose from tokens."""

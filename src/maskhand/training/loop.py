@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from maskhand.checkpoint import read_state, save_state, save_weights
 from maskhand.errors import ConfigError
-from maskhand.images import made_folder
-from maskhand.precision import HALF_IS_SLOW, half_is_fast
+from maskhand.io.files import made_folder
+from maskhand.training.precision import HALF_IS_SLOW, half_is_fast
 
 
 @dataclass(frozen=True, kw_only=True)

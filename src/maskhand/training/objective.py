@@ -6,21 +6,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from maskhand.constants import constant
-from maskhand.data.warp import warped
+from maskhand.geometry.fixed_tensor import fixed_tensor
+from maskhand.data.augmentation import warped
 from maskhand.detection.landmark_network import INPUT_PX, shared_landmark_network
 from maskhand.geometry.camera import project_in_crop, scale_in_crop, translation_from_weak
-from maskhand.hand_model.contact import overlaps
-from maskhand.hand_model.landmarks import landmark_points
+from maskhand.hand_model.collision import penetration_depths
+from maskhand.hand_model.joint_conventions import landmark_positions
 from maskhand.hand_model.layer import HandModel
 from maskhand.hand_model.skeleton import KEYPOINT_PARENTS
-from maskhand.model.answer import refined
-from maskhand.model.keypoint_head import FoundKeypoints, KeypointHead, disagreement, merged_keypoints
+from maskhand.fitting.prediction_fit import refined
+from maskhand.keypoints.heatmap_head import FoundKeypoints, KeypointHead, disagreement, merged_keypoints
 from maskhand.model.maskhand import Looked, MaskHandModel
 from maskhand.model.unmasking import random_mask
-from maskhand.records import Prediction
+from maskhand.types import Prediction
 from maskhand.training.losses import masked_cross_entropy, scaled_to, weighted_mean
-from maskhand.training.parts import PARTS, part_maps
+from maskhand.training.part_maps import PARTS, part_maps
 from maskhand.training.settings import ModelTraining
 
 EXPECTED_DEPTH_ERROR = 0.07
@@ -139,7 +139,7 @@ class ModelObjective(nn.Module):
     ) -> dict[str, Tensor]:
         """The losses on what the tokens mean: MANO parameters, 3D and 2D keypoints."""
         off, off_teacher = self._off_in_space(batch["keypoints_3d"], pose, shape)
-        keypoints, marks = self.hand_model.keypoints(pose, shape), landmark_points(self.hand_model, pose, shape)
+        keypoints, marks = self.hand_model.keypoints(pose, shape), landmark_positions(self.hand_model, pose, shape)
         seen = torch.where(labelled[:, None, None] > 0, keypoints, marks)
         flat = project_in_crop(seen, translation_from_weak(weak_camera))
         off_image = (flat - batch["keypoints_2d"]).abs()
@@ -160,14 +160,14 @@ class ModelObjective(nn.Module):
 
     def _cuts(self, pose: Tensor, shape: Tensor) -> Tensor:
         """How deep the bones of a hand cut each other, in all [m]; the mean over hands."""
-        return overlaps(self.hand_model.keypoints(pose, shape))[0].clamp(min=0).sum(1).mean()
+        return penetration_depths(self.hand_model.keypoints(pose, shape))[0].clamp(min=0).sum(1).mean()
 
     def _found_terms(self, batch: dict[str, Tensor], found: FoundKeypoints, labelled: Tensor) -> dict[str, Tensor]:
         """The losses on the model's own 2D keypoints: they are to be the landmark network's places, as photos' teachers are."""
         head: KeypointHead = self.model.keypoint_head  # type: ignore[assignment]
         space, places = batch["keypoints_3d"], batch["keypoints_2d"]
         scale = scale_in_crop(space, places)[:, None, None]
-        marks = landmark_points(self.hand_model, batch["pose"], batch["shape"])
+        marks = landmark_positions(self.hand_model, batch["pose"], batch["shape"])
         known = (labelled > 0)[:, None, None]
         places = torch.where(known, places + scale * (marks - space)[..., :2], places)
         space = torch.where(known, marks, space)
@@ -176,7 +176,7 @@ class ModelObjective(nn.Module):
         heat = head.wanted_heat(places)
         everyone, by_depth = torch.ones_like(labelled), labelled + self.weights.photo_depth * (1 - labelled)
 
-        parents = constant(KEYPOINT_PARENTS[1:], depth.device)
+        parents = fixed_tensor(KEYPOINT_PARENTS[1:], depth.device)
 
         def off(answer: FoundKeypoints) -> dict[str, Tensor]:
             deeper = answer.keypoints[..., 3] - depth
@@ -206,7 +206,7 @@ class ModelObjective(nn.Module):
 
         A photo's teacher is the landmark network, which means other places by some of its points than our hand's keypoints.
         """
-        marks = landmark_points(self.hand_model, pose, shape)
+        marks = landmark_positions(self.hand_model, pose, shape)
         off_teacher = (scaled_to(marks - marks[:, :1], wanted) - wanted).abs()
         return (self.hand_model.keypoints(pose, shape) - wanted).abs(), off_teacher
 

@@ -21,7 +21,7 @@ from maskhand.evaluation.reconstruction import reconstructed
 from maskhand.evaluation.synthetic import TEST_SEED
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.layer import HandModel
-from maskhand.model.encoder import VitBackbone
+from maskhand.backbones.vit import VitBackbone
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.synthesis.scenes import TRAINING_SCENES
 from maskhand.tokenizer.vq_mano import VqMano

@@ -16,7 +16,7 @@ import numpy as np
 
 from maskhand.data.datasets.source import Dataset, array, found, read_json
 from maskhand.data.sample import Sample
-from maskhand.records import Side
+from maskhand.types import Side
 
 _SIDES: tuple[Side, ...] = ("right", "left")
 

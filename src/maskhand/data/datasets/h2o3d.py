@@ -19,7 +19,7 @@ from maskhand.data.datasets.ho3d import FROM_OPENGL, field, frames, image_of
 from maskhand.data.datasets.source import Dataset, array, labelled_points, read_pickle, turned_pose
 from maskhand.data.sample import Sample, to_keypoints
 from maskhand.hand_model.skeleton import OPENPOSE_TO_HO3D
-from maskhand.records import Side
+from maskhand.types import Side
 
 _SIDES: tuple[Side, ...] = ("right", "left")
 

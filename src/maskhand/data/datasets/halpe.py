@@ -16,7 +16,7 @@ import numpy as np
 
 from maskhand.data.datasets.source import Dataset, array, found, read_json
 from maskhand.data.sample import Sample
-from maskhand.records import Side
+from maskhand.types import Side
 
 MIN_KNOWN = 5
 _HANDS: tuple[tuple[Side, slice], ...] = (("left", slice(94, 115)), ("right", slice(115, 136)))

@@ -22,7 +22,7 @@ import numpy as np
 from maskhand.data.datasets.source import Dataset, array, found, labelled_points, read_json, turned_pose
 from maskhand.data.sample import WRIST_LAST, Sample, to_keypoints
 from maskhand.errors import InputError
-from maskhand.records import Side
+from maskhand.types import Side
 
 _SIDES: tuple[Side, ...] = ("right", "left")
 

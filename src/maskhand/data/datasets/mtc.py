@@ -21,7 +21,7 @@ import numpy as np
 from maskhand.data.datasets.source import Dataset, array, found, labelled_points, read_pickle, with_confidence
 from maskhand.data.sample import Sample
 from maskhand.errors import InputError
-from maskhand.records import Side
+from maskhand.types import Side
 
 _SIDES: tuple[Side, ...] = ("right", "left")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from maskhand.data.datasets.source import Dataset, array, found, labelled_points, read_pickle, with_confidence
 from maskhand.data.sample import TIP_FIRST, Sample, to_keypoints
-from maskhand.records import Side
+from maskhand.types import Side
 
 MIN_VISIBLE = 5
 _SIDES: tuple[Side, ...] = ("left", "right")

@@ -1,0 +1,88 @@
+"""Which readings are hands: the one place where candidates compete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskhand.detection.duplicates import DuplicateConfig, same_hand
+from maskhand.geometry.boxes import share_inside
+from maskhand.inference.candidates import Reading
+from maskhand.inference.handedness import side_log_odds
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionConfig:
+    """What counts as a hand."""
+
+    disagreement: float = 0.07
+    """Mean distance of the two networks' keypoints, in sizes of the hand, above which a reading is doubted."""
+    sure_score: float = 0.9
+    """Detection score from which on a doubted reading counts all the same ..."""
+    sure_confidence: float = 0.55
+    """... or confidence."""
+    side_odds: float = 10.0
+    """Log odds of a side for a factor of e between the reprojection errors of the two readings."""
+    doubted_inside: float = 0.5
+    """Share of the smaller box inside the other from which on a doubted reading gives way to another one."""
+    duplicates: DuplicateConfig = DuplicateConfig()
+
+
+def is_doubted(reading: Reading, config: SelectionConfig) -> bool:
+    """Whether the two networks see different keypoints; they rarely make the same mistake."""
+    return reading.disagreement > config.disagreement
+
+
+def select(readings: Sequence[Reading], config: SelectionConfig) -> list[Reading]:
+    """The hands among the readings, surest first.
+
+    Of the two sides of one detection the likelier one is kept; then what is not sure enough goes; then each hand is kept once,
+    readings on which the networks agree before doubted ones, surer before less sure.
+    """
+    likely = likelier_sides(readings, config)
+    counted = [reading for reading in likely if _counts(reading, config)]
+    counted += [
+        reading
+        for reading in likely
+        if reading.candidate.must_agree and any(_same(reading, other, config) for other in counted) and reading not in counted
+    ]
+    kept: list[Reading] = []
+    for reading in sorted(counted, key=lambda reading: (is_doubted(reading, config), -reading.sureness)):
+        if not any(_same(reading, other, config) for other in kept):
+            kept.append(reading)
+    return sorted(kept, key=lambda reading: -reading.sureness)
+
+
+def likelier_sides(readings: Sequence[Reading], config: SelectionConfig) -> list[Reading]:
+    """One reading per detection: of two sides the likelier one."""
+    by_detection: dict[int, list[Reading]] = {}
+    for reading in readings:
+        by_detection.setdefault(id(reading.candidate.detection), []).append(reading)
+    chosen = []
+    for rivals in by_detection.values():
+        if len(rivals) == 2:
+            as_right, as_left = sorted(rivals, key=lambda reading: reading.candidate.side == "left")
+            right = np.array(as_right.candidate.detection.right)
+            errors = np.array(as_right.reprojection), np.array(as_left.reprojection)
+            chosen.append(as_right if side_log_odds(right, *errors, config.side_odds) > 0 else as_left)
+        else:
+            chosen += rivals
+    return chosen
+
+
+def _counts(reading: Reading, config: SelectionConfig) -> bool:
+    if reading.confidence < reading.candidate.required_confidence:
+        return False
+    if not is_doubted(reading, config):
+        return True
+    sure = reading.candidate.detection.score > config.sure_score or reading.confidence > config.sure_confidence
+    return sure and not reading.candidate.must_agree
+
+
+def _same(reading: Reading, other: Reading, config: SelectionConfig) -> bool:
+    one, two = reading.candidate.detection, other.candidate.detection
+    if is_doubted(reading, config) and share_inside(one.box, two.box) > config.doubted_inside:
+        return True
+    return same_hand(one, two, config.duplicates)
