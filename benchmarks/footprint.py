@@ -27,9 +27,13 @@ def main() -> None:
         subprocess.run([*COMMAND, "demo", "-o", folder], check=True, capture_output=True)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     weights = sum(
-        Path(str(p)).stat().st_size for p in (files("maskhand") / "assets").iterdir() if p.name.endswith((".safetensors", ".npz"))
+        Path(str(p)).stat().st_size
+        for p in (files("maskhand") / "assets").iterdir()
+        if p.name.endswith((".safetensors", ".npz"))
     )
-    print(f"maskhand --help          {statistics.median(times[1:]):8.2f} s (median of {len(times) - 1}, after a first run)")
+    print(
+        f"maskhand --help          {statistics.median(times[1:]):8.2f} s (median of {len(times) - 1}, after a first run)"
+    )
     print(f"peak memory of the demo  {peak:8.0f} MB (detection, reconstruction of two hands, picture, meshes)")
     print(f"weights                  {weights / 1e6:8.1f} MB")
 

@@ -44,10 +44,14 @@ def main() -> None:
     def network(steps: int) -> Callable[[], object]:
         return lambda: predictor.model.reconstruct(crop, keypoints, predictor.hand_model, steps=steps)
 
-    result = {f"whole_call_t{t}_ms": median_ms(lambda t=t: predictor(pixels, steps=t), arguments.runs) for t in (1, 3, 5)}
+    result = {
+        f"whole_call_t{t}_ms": median_ms(lambda t=t: predictor(pixels, steps=t), arguments.runs) for t in (1, 3, 5)
+    }
     result |= {f"network_t{t}_ms": median_ms(network(t), arguments.runs) for t in (1, 3, 5)}
     large = load("large")
-    result |= {f"large_whole_call_t{t}_ms": median_ms(lambda t=t: large(pixels, steps=t), arguments.runs) for t in (1, 5)}
+    result |= {
+        f"large_whole_call_t{t}_ms": median_ms(lambda t=t: large(pixels, steps=t), arguments.runs) for t in (1, 5)
+    }
     result["detection_ms"] = median_ms(lambda: predictor.provider.find(pixels), arguments.runs)
     result["network_t5_over_t1"] = result["network_t5_ms"] / result["network_t1_ms"]
     if arguments.json:

@@ -28,7 +28,9 @@ def main() -> None:
         seconds = time.perf_counter() - began
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(f"{options.count} samples, {options.workers} workers: {seconds:.0f} s, {options.count / seconds:.0f} a second")
+    print(
+        f"{options.count} samples, {options.workers} workers: {seconds:.0f} s, {options.count / seconds:.0f} a second"
+    )
     print(f"largest process {usage.ru_maxrss / 1024:.0f} MB, {size / options.count / 1024:.1f} kB a sample on disk")
 
 

@@ -31,10 +31,12 @@ FINGERS = (2, 3, 5, 4, 1)
 TIPS = np.array([29, 221, 605, 416, 782])
 YAW_DEG = {2: 5.0, 3: -3.0, 5: -24.0, 4: -11.0}
 THUMB_YAW_PITCH_DEG = ((46.0, -8.0), (36.0, -10.0), (32.0, -8.0))
-# MANO joint -> metres towards the wrist. The thumb's MCP moves the other way: between MANO's place for it and the one that
+# MANO joint -> metres towards the wrist. The thumb's MCP moves the other way: between MANO's place for it and the one
+# that
 # tracked hands (WebXR) and 2D landmark networks use.
 PROXIMAL_SHIFT_M = {1: 0.0075, 7: 0.0025, 10: 0.0015, 14: -0.004}
-# MANO joint at a finger's base -> metres of its proximal phalanx at MakeHuman's size of palm: that of the tracked hands of
+# MANO joint at a finger's base -> metres of its proximal phalanx at MakeHuman's size of palm: that of the tracked hands
+# of
 # quest_handposes, whose palms are as long. MakeHuman's are 5 to 9 mm shorter.
 PROXIMAL_PHALANX_M = {1: 0.0382, 4: 0.0426, 7: 0.0304, 10: 0.0386}
 LOCAL_CHANGES = (

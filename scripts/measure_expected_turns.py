@@ -1,11 +1,13 @@
-"""How far off the network's joints are to be expected for the fit to help most: `EXPECTED_TURNS` of hand_model/fitting.py.
+"""How far off the network's joints are to be expected for the fit to help most: `EXPECTED_TURNS` of
+hand_model/fitting.py.
 
-    maskhand data cache synthetic -o cache/other --shards 2 --seed 53 --half      # images that no weights were trained on
-    python scripts/measure_expected_turns.py cache/other
+    maskhand data cache synthetic -o cache/other --shards 2 --seed 53 --half      # images that no weights were trained
+    on python scripts/measure_expected_turns.py cache/other
 
-Gradient descent on the mean PA-MPJPE after the fit, through its steps, of 100 of those hands at a time, from what is there.
-The constant holds what came of it once, with the fit's other constants learned beside these, changed a little for real hands: see
-there. From there, alone, the descent makes all of them smaller (stereo hands want them larger), in about these proportions.
+Gradient descent on the mean PA-MPJPE after the fit, through its steps, of 100 of those hands at a time, from what is
+there. The constant holds what came of it once, with the fit's other constants learned beside these, changed a little
+for real hands: see there. From there, alone, the descent makes all of them smaller (stereo hands want them larger), in
+about these proportions.
 """
 
 from __future__ import annotations

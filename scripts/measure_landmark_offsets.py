@@ -1,10 +1,11 @@
-"""Where the landmark network puts its points about our hand's keypoints: `LANDMARK_OFFSETS_MM` of hand_model/landmarks.py.
+"""Where the landmark network puts its points about our hand's keypoints: `LANDMARK_OFFSETS_MM` of
+hand_model/landmarks.py.
 
     python scripts/measure_landmark_offsets.py cache/synthetic
 
-On synthetic images our keypoints are known. For each point, the offset in the axes of the joint that carries it which best
-explains the network's 2D residuals, over hands it reads well (median error under 3 % of the crop) and points that are visible
-and not off by more than 6 %. Weak perspective, which is enough for millimetres.
+On synthetic images our keypoints are known. For each point, the offset in the axes of the joint that carries it which
+best explains the network's 2D residuals, over hands it reads well (median error under 3 % of the crop) and points that
+are visible and not off by more than 6 %. Weak perspective, which is enough for millimetres.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Path-trace the picture that `maskhand demo` works on: two hands of our own model in front of a wall. No photo involved.
+"""Path-trace the picture that `maskhand demo` works on: two hands of our own model in front of a wall. No photo
+involved.
 
     pip install embreex rtree trimesh && python scripts/render_demo.py
 
@@ -28,7 +29,8 @@ PALM_VIEW = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]], float)
 LIGHT_CENTRE, LIGHT_SIZE, LIGHT_COLOUR = np.array([-0.45, -0.75, 0.05]), 0.35, np.array([1.0, 0.95, 0.88]) * 2.9
 SKY = np.array([0.62, 0.68, 0.78]) * 0.55
 
-# Joint angles in degrees: index, middle, little, ring as (MCP, sideways, PIP, DIP); thumb sweep, palmar, twist, MCP, IP.
+# Joint angles in degrees: index, middle, little, ring as (MCP, sideways, PIP, DIP); thumb sweep, palmar, twist, MCP,
+# IP.
 OPEN = [8, 7, 14, 6, 4, 0, 12, 5, 10, -14, 16, 8, 7, -7, 13, 6, 4, 10, 0, 6, 4]
 PINCH = [52, 2, 52, 24, 22, 0, 26, 12, 10, -9, 20, 9, 15, -4, 22, 10, 30, 40, 4, 24, 22]
 
@@ -43,7 +45,9 @@ def main() -> None:
     image = trace([*right, *left, wall], rng)
     graded = np.clip(image / (image + 0.55) * 1.5, 0, 1) ** (1 / 2.2)
     noise = rng.normal(0, 0.006, graded.shape)
-    cv2.imwrite(str(OUTPUT), ((graded + noise).clip(0, 1)[:, :, ::-1] * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 92])
+    cv2.imwrite(
+        str(OUTPUT), ((graded + noise).clip(0, 1)[:, :, ::-1] * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 92]
+    )
     print(OUTPUT, OUTPUT.stat().st_size, "bytes")
 
 
@@ -64,7 +68,9 @@ def hand(model, generator, angles, turn, at, tone, left, rng):
     vertices = model(pose, torch.zeros(1, 10)).vertices[0].numpy().astype(float) + [0, -0.02, 0]
     colours = skin_colours(HandRegions.of(model), rng, tone=tone)
     loop = generator.loop
-    arm = forearm(vertices[loop], turn @ [1.0, 0, 0], np.eye(3), np.random.default_rng(3), colours[loop], generator.rest[loop])
+    arm = forearm(
+        vertices[loop], turn @ [1.0, 0, 0], np.eye(3), np.random.default_rng(3), colours[loop], generator.rest[loop]
+    )
     # One mesh: the arm's first ring is the hand's own wrist loop, so that smoothing leaves no seam.
     count, ring = len(vertices), len(loop)
     index = np.concatenate([loop, count + np.arange(len(arm.vertices) - ring)])
@@ -112,7 +118,9 @@ def trace(parts, rng) -> np.ndarray:
         bounce = cosine_directions(normal, rng)
         far, other, struck = first_hit(mesh, attributes, point + 1e-4 * normal, bounce)
         indirect = np.tile(SKY * 1.0, (len(point), 1)) * (0.75 - 0.25 * bounce[:, 1:2])
-        indirect[struck] = other[struck, 3:6] * (light(mesh, far[struck], other[struck, :3], other[struck, 6], rng) + 0.35 * SKY)
+        indirect[struck] = other[struck, 3:6] * (
+            light(mesh, far[struck], other[struck, :3], other[struck, 6], rng) + 0.35 * SKY
+        )
         total[hit] += (colour * (direct + indirect))[hit]
     return (total / SAMPLES).reshape(HEIGHT, WIDTH, 3)
 
@@ -134,7 +142,8 @@ def first_hit(mesh, attributes, origins, directions):
 
 
 def light(mesh, point, normal, skin, rng):
-    """Light that reaches a point straight from the lamp; skin lets some creep past the edge of the shadow, red first."""
+    """Light that reaches a point straight from the lamp; skin lets some creep past the edge of the shadow, red first.
+    """
     target = LIGHT_CENTRE + (rng.random((len(point), 3)) - 0.5) * LIGHT_SIZE
     ray = target - point
     distance = np.linalg.norm(ray, axis=1, keepdims=True)

@@ -1,4 +1,5 @@
-"""Miniature data sets: a few drawn hands, written in each data set's own layout, field by field from its public description."""
+"""Miniature data sets: a few drawn hands, written in each data set's own layout, field by field from its public
+description."""
 
 from __future__ import annotations
 
@@ -76,7 +77,9 @@ def draw_scenes(hand_model, count: int, sides: tuple[str, ...], seed: int = 5) -
         mask = np.asarray(drawn.face) >= 0
         image = np.full((SIZE[1], SIZE[0], 3), (40, 90, 60), np.uint8)
         image[mask] = (220, 170, 140)
-        scenes.append(Scene(side, image, mask, points, vertices[kept], rng.normal(0, 0.3, 48), shape[k].numpy().astype(float)))
+        scenes.append(
+            Scene(side, image, mask, points, vertices[kept], rng.normal(0, 0.3, 48), shape[k].numpy().astype(float))
+        )
     return scenes
 
 
@@ -156,7 +159,8 @@ def h2o3d(root: Path, scenes: list[Scene]) -> None:
 
 
 def dexycb(root: Path, scenes: list[Scene]) -> None:
-    """One frame a sequence; five sequences of subject 3, of which the fifth is a test sequence, hold the same frames."""
+    """One frame a sequence; five sequences of subject 3, of which the fifth is a test sequence, hold the same frames.
+    """
     serial = "836212060125"
     colour = {"fx": 310.0, "fy": 305.0, "ppx": 158.0, "ppy": 121.0}
     lines = "\n".join(f"  {key}: {value}" for key, value in colour.items())
@@ -212,7 +216,12 @@ def interhand(root: Path, scenes: list[Scene]) -> None:
     for k, scene in enumerate(scenes):
         camera, frame = f"4002{k}", str(100 + k)
         rotation, place = cv2.Rodrigues(rng.normal(0, 1, 3))[0], rng.normal(0, 500, 3)
-        for key, value in (("campos", place), ("camrot", rotation), ("focal", [310.0, 305.0]), ("princpt", [158.0, 121.0])):
+        for key, value in (
+            ("campos", place),
+            ("camrot", rotation),
+            ("focal", [310.0, 305.0]),
+            ("princpt", [158.0, 121.0]),
+        ):
             cameras[key][camera] = np.asarray(value).tolist()
         world = np.ones((42, 3))
         first = 0 if scene.side == "right" else 21
@@ -221,7 +230,11 @@ def interhand(root: Path, scenes: list[Scene]) -> None:
         valid[first : first + 21] = 1
         joints[frame] = {"world_coord": world.tolist(), "joint_valid": valid.tolist(), "hand_type": scene.side}
         mano[frame] = {
-            scene.side: {"pose": turned(scene.pose, rotation.T).tolist(), "shape": scene.shape.tolist(), "trans": [0, 0, 0]}
+            scene.side: {
+                "pose": turned(scene.pose, rotation.T).tolist(),
+                "shape": scene.shape.tolist(),
+                "trans": [0, 0, 0],
+            }
         }
         name = f"Capture0/ROM01/cam{camera}/image{k}.jpg"
         save_image(root / "images" / "test" / name, scene)
@@ -244,7 +257,9 @@ def distorted(points: np.ndarray) -> np.ndarray:
     x, y = (points[:, :2] / points[:, 2:]).T
     r2 = x * x + y * y
     radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3
-    bent = np.c_[x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y]
+    bent = np.c_[
+        x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+    ]
     return bent * [INTRINSIC[0, 0], INTRINSIC[1, 1]] + INTRINSIC[:2, 2]
 
 

@@ -58,7 +58,8 @@ def test_five_millimetres_of_noise_give_five_millimetres(name, folders, tmp_path
         assert not warnings
         assert figures["camera MPJPE"].value == pytest.approx(5.0, abs=1e-3)
         assert figures["camera MPJPE"].low == pytest.approx(5.0, abs=1e-3)
-        # Alignment explains 7 of 63 degrees of freedom: the root mean square shrinks by sqrt(1 - 7 / 63), the mean about as much.
+        # Alignment explains 7 of 63 degrees of freedom: the root mean square shrinks by sqrt(1 - 7 / 63), the mean
+        # about as much.
         assert figures["PA-MPJPE"].value == pytest.approx(5.0 * np.sqrt(1 - 7 / 63), abs=0.2)
         # About the wrist, 20 joints carry two independent steps, in the mean 4 / 3 of one long; the wrist carries none.
         assert figures["MPJPE"].value == pytest.approx(5.0 * 4 / 3 * 20 / 21, rel=0.06)
@@ -66,7 +67,8 @@ def test_five_millimetres_of_noise_give_five_millimetres(name, folders, tmp_path
         if name != "dexycb":
             assert figures["camera MPVPE"].value == pytest.approx(5.0, abs=1e-3)
             spread = 1000 * (truth.vertices - truth.vertices.mean(1, keepdims=True)).std(1).mean() * np.sqrt(3)
-            # Alignment also scales noisy points down a little, which takes a share of the error away (of its root mean square;
+            # Alignment also scales noisy points down a little, which takes a share of the error away (of its root mean
+            # square;
             # the mean lies about 0.01 lower, and ten hands scatter by 0.01).
             assert figures["PA-MPVPE"].value == pytest.approx(5.0 * spread / np.hypot(spread, 5), abs=0.05)
             assert figures["F@15"].value == 1 and 0 < figures["F@5"].value < 1
@@ -86,7 +88,8 @@ def test_a_similarity_is_free_after_alignment_and_truth_is_perfect(name, folders
 
 
 def test_the_zero_predictor_of_ho3d(folders, tmp_path) -> None:
-    """HO3D publishes 56.87 cm and, aligned, 5.19 cm for all zeros: the distance to the camera, and to the hand's own middle."""
+    """HO3D publishes 56.87 cm and, aligned, 5.19 cm for all zeros: the distance to the camera, and to the hand's own
+    middle."""
     protocol = protocol_of("ho3dv2")
     truth = read_truth(protocol, folders["ho3dv2"], "evaluation")
     zeros = Predictions(np.zeros_like(truth.joints), np.zeros_like(truth.vertices))
@@ -131,7 +134,10 @@ def test_files_are_in_the_official_axes_and_order(folders, tmp_path) -> None:
         (lambda j, v: [j], r"list of 2: \[xyz, verts\]"),
         (lambda j, v: [[*j[:3], [[0, 0, 0]], *j[4:]], v], "sample evaluation/00000003: joints have shape"),
         (lambda j, v: [[[[float("nan")] * 3] * 21, *j[1:]], v], "sample evaluation/00000000: joints hold NaN"),
-        (lambda j, v: [[[h[k] for k in OPENPOSE_TO_HO3D] for h in j], v], "look like they are in MANO's and HO3D's order"),
+        (
+            lambda j, v: [[[h[k] for k in OPENPOSE_TO_HO3D] for h in j], v],
+            "look like they are in MANO's and HO3D's order",
+        ),
         (lambda j, v: "nonsense", "should hold a list"),
         (lambda j, v: [[[*j[0][:-1], [0, 0]], *j[1:]], v], "sample evaluation/00000000: joints are not"),
         (lambda j, v: [[[["x", 0, 0]] * 21, *j[1:]], v], "sample evaluation/00000000: joints are not"),
@@ -146,7 +152,15 @@ def test_damaged_submissions_are_reported_never_scored(how, said, folders, tmp_p
         load_predictions(tmp_path / "pred.json", protocol, truth.names)
     result = CliRunner().invoke(
         app,
-        ["evaluate", "freihand", str(folders["freihand"]), "--predictions", str(tmp_path / "pred.json"), "-o", str(tmp_path)],
+        [
+            "evaluate",
+            "freihand",
+            str(folders["freihand"]),
+            "--predictions",
+            str(tmp_path / "pred.json"),
+            "-o",
+            str(tmp_path),
+        ],
     )
     assert result.exit_code != 0 and not (tmp_path / "report.md").exists()
 
@@ -224,7 +238,13 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(folders, tmp_p
 
 def test_options_of_the_model_are_refused_where_a_file_is_scored(folders, tmp_path) -> None:
     arguments = ["evaluate", "freihand", str(folders["freihand"]), "-o", str(tmp_path), "--predictions", "x.json"]
-    for option in (["--steps", "1"], ["--model", "large"], ["--keypoints", "truth"], ["--temperature", "1"], ["--no-refine"]):
+    for option in (
+        ["--steps", "1"],
+        ["--model", "large"],
+        ["--keypoints", "truth"],
+        ["--temperature", "1"],
+        ["--no-refine"],
+    ):
         result = CliRunner().invoke(app, [*arguments, *option])
         assert isinstance(result.exception, InputError) and "scores a file" in str(result.exception)
 
@@ -300,7 +320,10 @@ def test_masking_hides_the_share_asked_for_inside_the_box() -> None:
     for share in (0.8, 0.9):
         out = masked(image, np.array([40.0, 40, 120, 120]), share, "a")
         hidden = (out == 128).all(-1)
-        assert hidden[40:120, 40:120].mean() == pytest.approx(share, abs=0.01) and hidden.sum() == hidden[40:120, 40:120].sum()
+        assert (
+            hidden[40:120, 40:120].mean() == pytest.approx(share, abs=0.01)
+            and hidden.sum() == hidden[40:120, 40:120].sum()
+        )
     np.testing.assert_array_equal(
         masked(image, np.array([40.0, 40, 120, 120]), 0.5, "b"), masked(image, np.array([40.0, 40, 120, 120]), 0.5, "b")
     )
@@ -313,7 +336,16 @@ def test_pose_study_with_openpose_files(folders, tmp_path) -> None:
         people = [{"hand_left_keypoints_2d": [0.0] * 63, "hand_right_keypoints_2d": points.ravel().tolist()}]
         miniature.save_json(tmp_path / f"{sample.image.stem}_keypoints.json", {"version": 1.3, "people": people})
     miniature.save_json(tmp_path / f"{truth.samples[1].image.stem}_keypoints.json", {"version": 1.3, "people": []})
-    arguments = ["evaluate", "pose2d", "freihand", str(folders["freihand"]), "--openpose", str(tmp_path), "--noise", "0.1"]
+    arguments = [
+        "evaluate",
+        "pose2d",
+        "freihand",
+        str(folders["freihand"]),
+        "--openpose",
+        str(tmp_path),
+        "--noise",
+        "0.1",
+    ]
     result = CliRunner().invoke(app, [*arguments, "--limit", "2", "--steps", "1"], env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
     assert "1 samples had no 2D pose there" in result.output

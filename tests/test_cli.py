@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from maskhand.checkpoint import save_weights
 from maskhand.cli.main import app
-from maskhand.cli.reconstruct import find_photos, output_names
+from maskhand.io.results import find_photos, output_names
 from maskhand.config import to_dict
 from maskhand.data.cached import CachedSamples
 from maskhand.errors import InputError, MaskHandError
@@ -60,7 +60,12 @@ def test_hypotheses_of_each_hand_are_a_picture_and_a_record(photos, tmp_path) ->
     result = run("hypotheses", photos / "a.png", "-o", out, "--count", 3, "--steps", 2, "--format", "ply")
     assert result.exit_code == 0, result.output
     meshes = {f"a_hand_{hand}_{k}.ply" for hand in (0, 1) for k in range(3)}
-    assert {p.name for p in out.iterdir()} == {"a_hand_0.png", "a_hand_0.json", "a_hand_1.png", "a_hand_1.json"} | meshes
+    assert {p.name for p in out.iterdir()} == {
+        "a_hand_0.png",
+        "a_hand_0.json",
+        "a_hand_1.png",
+        "a_hand_1.json",
+    } | meshes
     schema = json.loads((files("maskhand") / "assets" / "result.schema.json").read_text())
     record = json.loads((out / "a_hand_1.json").read_text())
     jsonschema.validate(record, schema)
@@ -97,7 +102,13 @@ def test_boxes_of_two_photos_of_one_name_are_refused(photos, tmp_path) -> None:
     shutil.copy(photos / "a.png", tmp_path / "b" / "a.png")
     (tmp_path / "boxes.json").write_text(json.dumps({"a.png": [[220, 170, 430, 470]]}))
     result = run(
-        "reconstruct", photos / "a.png", tmp_path / "b" / "a.png", "-o", tmp_path / "o", "--boxes", tmp_path / "boxes.json"
+        "reconstruct",
+        photos / "a.png",
+        tmp_path / "b" / "a.png",
+        "-o",
+        tmp_path / "o",
+        "--boxes",
+        tmp_path / "boxes.json",
     )
     assert isinstance(result.exception, InputError) and "2 photos are called a.png" in str(result.exception)
 
@@ -182,7 +193,9 @@ def test_photos_become_a_shard_with_the_held_out_ones_apart(tmp_path, demo_image
     for k in range(5):
         Image.fromarray(demo_image).save(folder / f"{k}.png")
     for options, rows in (([], 4), (["--held-out"], 1)):
-        result = run("data", "cache", "photos", tmp_path, "-o", tmp_path / f"shard{rows}", "--crops", 1, *options, *teacher)
+        result = run(
+            "data", "cache", "photos", tmp_path, "-o", tmp_path / f"shard{rows}", "--crops", 1, *options, *teacher
+        )
         assert result.exit_code == 0, result.output
         assert len(CachedSamples([tmp_path / f"shard{rows}"])) == rows and "sign_digits is not there" in result.stderr
 
@@ -278,7 +291,9 @@ def test_where_the_model_looks_is_drawn(photos, tmp_path) -> None:
     assert result.exit_code == 0, result.output
     assert Image.open(tmp_path / "looks.png").size == (960, 960)  # two hands, each with and without
     Image.new("RGB", (60, 60)).save(tmp_path / "black.png")
-    assert "no hand found" in str(run("preview", "attention", tmp_path / "black.png", "-o", tmp_path / "x.png").exception)
+    assert "no hand found" in str(
+        run("preview", "attention", tmp_path / "black.png", "-o", tmp_path / "x.png").exception
+    )
 
 
 def test_the_preview_draws_a_sheet(tmp_path) -> None:
@@ -287,7 +302,9 @@ def test_the_preview_draws_a_sheet(tmp_path) -> None:
 
 
 def test_a_missing_config_and_a_wrong_setting_are_named(tmp_path) -> None:
-    assert "does not exist" in str(run("train", "tokenizer", "--config", tmp_path / "no.toml", "-o", tmp_path).exception)
+    assert "does not exist" in str(
+        run("train", "tokenizer", "--config", tmp_path / "no.toml", "-o", tmp_path).exception
+    )
     config = Path(__file__).parents[1] / "configs" / "tokenizer.toml"
     for setting, message in (
         ("tokenizer.widht=3", "unknown setting tokenizer.widht"),
@@ -316,13 +333,20 @@ def test_a_tokenizer_of_stage_one_is_measured(tmp_path) -> None:
 def test_photos_are_found_once_each_and_named_apart(photos) -> None:
     found = find_photos([str(photos), str(photos / "a.png"), str(photos / "**" / "*.jpg")])
     assert [p.name for p in found] == ["a.png", "b.jpg"]
-    assert output_names([Path("x/a.png"), Path("x/a.jpg"), Path("y/a.jpg"), Path("b.jpg")]) == ["a_png", "a_jpg", "a_jpg_2", "b"]
+    assert output_names([Path("x/a.png"), Path("x/a.jpg"), Path("y/a.jpg"), Path("b.jpg")]) == [
+        "a_png",
+        "a_jpg",
+        "a_jpg_2",
+        "b",
+    ]
     assert output_names([Path("x/IMG_1.JPG"), Path("y/img_1.jpg")]) == ["IMG_1_JPG", "img_1_jpg_2"]
 
 
 def test_half_precision_is_left_out_where_the_cpu_lacks_it(tmp_path, monkeypatch) -> None:
     asked = []
-    monkeypatch.setattr("maskhand.data.feature_cache.cache_shards", lambda root, **settings: asked.append(settings["half"]))
+    monkeypatch.setattr(
+        "maskhand.data.feature_cache.cache_shards", lambda root, **settings: asked.append(settings["half"])
+    )
     for fast in (True, False):
         monkeypatch.setattr("maskhand.training.precision.half_is_fast", lambda device, fast=fast: fast)
         result = run("data", "cache", "synthetic", "-o", tmp_path, "--shards", 1, "--half")

@@ -1,4 +1,5 @@
-"""Readers: a miniature of every format is written in its original layout, read back, and its keypoints lie on the drawn hand."""
+"""Readers: a miniature of every format is written in its original layout, read back, and its keypoints lie on the drawn
+hand."""
 
 from __future__ import annotations
 
@@ -70,12 +71,18 @@ def test_keypoints_land_on_the_drawn_hand(form, tmp_path, scenes) -> None:
 def test_a_missing_file_is_named_with_where_to_get_it(form, tmp_path, scenes) -> None:
     source, split, _ = written(tmp_path, scenes, form)
     victims = sorted(p for p in tmp_path.rglob("*") if p.is_file() and p.suffix in (".jpg", ".png", ".tar"))
-    victim = victims[-1] if form != "dexycb" else next(p for p in reversed(victims) if "135009" in str(p) or "135004" in str(p))
+    victim = (
+        victims[-1]
+        if form != "dexycb"
+        else next(p for p in reversed(victims) if "135009" in str(p) or "135004" in str(p))
+    )
     victim.unlink()
     with pytest.raises(InputError) as error:
         list(source.checked(tmp_path, split))
     assert (
-        source.url in str(error.value) and source.licence in str(error.value) and victim.name.split("000")[0] in str(error.value)
+        source.url in str(error.value)
+        and source.licence in str(error.value)
+        and victim.name.split("000")[0] in str(error.value)
     )
 
 
@@ -95,7 +102,9 @@ def test_the_mean_bones_are_the_free_hands(hand_model) -> None:
     assert strangeness(flat) < 0.002
 
 
-@pytest.mark.parametrize(("order", "name"), [(OPENPOSE_TO_HO3D, "MANO's"), (TIP_FIRST, "RHD's"), (WRIST_LAST, "InterHand2.6M's")])
+@pytest.mark.parametrize(
+    ("order", "name"), [(OPENPOSE_TO_HO3D, "MANO's"), (TIP_FIRST, "RHD's"), (WRIST_LAST, "InterHand2.6M's")]
+)
 def test_another_joint_order_is_noticed(order, name, scenes) -> None:
     points = np.stack([scene.points for scene in scenes[miniature.BOTH]])
     assert likely_order(points) is None and all(likely_order(p) is None for p in points)
@@ -109,8 +118,14 @@ def test_another_joint_order_is_noticed(order, name, scenes) -> None:
     ("damage", "said"),
     [
         (lambda root: (root / "evaluation_xyz.json").write_text("[[1, 2"), "cut short"),
-        (lambda root: miniature.save_json(root / "evaluation_K.json", [miniature.INTRINSIC.tolist()]), "K has 1 entries"),
-        (lambda root: edit(root, "xyz", lambda xyz: xyz[2][5].__setitem__(1, float("nan"))), "evaluation/00000002.*NaN"),
+        (
+            lambda root: miniature.save_json(root / "evaluation_K.json", [miniature.INTRINSIC.tolist()]),
+            "K has 1 entries",
+        ),
+        (
+            lambda root: edit(root, "xyz", lambda xyz: xyz[2][5].__setitem__(1, float("nan"))),
+            "evaluation/00000002.*NaN",
+        ),
         (lambda root: edit(root, "xyz", lambda xyz: xyz[1].pop()), "evaluation_xyz.json entry 1"),
         (
             lambda root: edit(root, "xyz", lambda xyz: xyz.__setitem__(3, [xyz[3][k] for k in OPENPOSE_TO_HO3D])),

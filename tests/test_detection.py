@@ -23,7 +23,8 @@ from maskhand.types import DetectedHand
 
 @pytest.fixture(scope="module")
 def original_networks() -> zipfile.ZipFile:
-    """Google's own .task file, from the package that carries it (a test-only dependency, installed without its needs)."""
+    """Google's own .task file, from the package that carries it (a test-only dependency, installed without its needs).
+    """
     pytest.importorskip("ai_edge_litert")
     spec = importlib.util.find_spec("hand_tracking")
     if spec is None or not spec.submodule_search_locations:
@@ -100,7 +101,9 @@ def test_a_hand_is_found_where_the_first_palm_leads_to_none(demo_image) -> None:
     tight = crop_of_box(HandFinder().find(demo_image)[0].box, mirrored=False, factor=0.7).extract(demo_image, 100)
     first, closer = PalmDetector().looks(tight)
     assert first and closer
-    assert not any(hand.score > PRESENCE_THRESHOLD for hand in HandFinder().read(tight, [palm.crop() for palm in first]))
+    assert not any(
+        hand.score > PRESENCE_THRESHOLD for hand in HandFinder().read(tight, [palm.crop() for palm in first])
+    )
     assert len(HandFinder().find(tight)) == 1
 
 

@@ -131,7 +131,7 @@ def test_real_stereo_depth_is_met_better_than_by_the_landmark_networks_3d(predic
 
 def test_extended_fingers_are_counted(hand_model) -> None:
     """The open hand has five; fingers bent into a fist one after the other leave the others."""
-    from maskhand.evaluation.real import extended_fingers
+    from maskhand.evaluation.real_photos import extended_fingers
     from maskhand.hand_model.joint_axes import JointAxes
     from maskhand.synthesis.pose_prior import pose_from_angles
 
@@ -151,7 +151,9 @@ def test_the_palms_own_axes_take_turn_place_and_size_away(hand_model, poses) -> 
 
     points = hand_model.keypoints(poses[:1], torch.zeros(1, 10))[0].double().numpy()
     turn = random_rotations(1)[0].double().numpy()
-    np.testing.assert_allclose(hand_frame(2.5 * points @ turn + 1, left=False), hand_frame(points, left=False), atol=1e-6)
+    np.testing.assert_allclose(
+        hand_frame(2.5 * points @ turn + 1, left=False), hand_frame(points, left=False), atol=1e-6
+    )
     np.testing.assert_allclose(hand_frame(points * [-1, 1, 1], left=True), hand_frame(points, left=False), atol=1e-9)
 
 
@@ -174,7 +176,7 @@ def test_a_large_hand_whose_fingers_touch_cuts_itself_only_once_it_is_scaled_dow
 def test_real_evidence_stands_in_one_table_and_its_worst_photos_on_a_sheet(
     predictor, development_data, monkeypatch, tmp_path
 ) -> None:
-    from maskhand.evaluation import real
+    from maskhand.cli.evaluate import real
 
     monkeypatch.setattr(real, "FRAMES", 4)
     monkeypatch.setattr(real, "SQUARES", 30)
@@ -199,7 +201,7 @@ def test_real_evidence_stands_in_one_table_and_its_worst_photos_on_a_sheet(
 
 
 def test_real_evidence_without_the_data_says_what_is_missing(predictor, tmp_path) -> None:
-    from maskhand.evaluation.real import real_evidence
+    from maskhand.evaluation.real_evidence import real_evidence
 
     with pytest.raises(InputError, match="stereo_handpose3d does not exist; DATA must be the folder"):
         real_evidence(predictor, tmp_path)

@@ -30,7 +30,9 @@ def test_a_wrongly_bent_hand_is_bent_back_by_its_keypoints(hand_model, poses) ->
     target = project_in_crop(truth, at)
     start = bent(hand_model, poses, 0.25)
     fitted, where = fit_keypoints(hand_model, start, shape, at, target, torch.ones(len(poses), 21), focal=CROP_FOCAL)
-    before, after = (project_in_crop(hand_model.keypoints(p, shape), t) - target for p, t in ((start, at), (fitted, where)))
+    before, after = (
+        project_in_crop(hand_model.keypoints(p, shape), t) - target for p, t in ((start, at), (fitted, where))
+    )
     assert after.norm(dim=-1).mean() < 0.25 * before.norm(dim=-1).mean()
     off = [(hand_model.keypoints(p, shape) - truth).norm(dim=-1).mean() for p in (start, fitted)]
     assert off[1] < 0.7 * off[0], "and the hand itself comes nearer, not only its picture"
@@ -80,7 +82,12 @@ def test_an_unsure_keypoint_of_the_models_own_pulls_less_than_a_given_one(hand_m
     for own in (True, False):
         points = (landmark_positions if own else HandModel.keypoints)(hand_model, poses, shape)
         known = torch.cat(
-            [project_in_crop(points, at), torch.full((len(poses), 21, 1), 0.5), torch.full((len(poses), 21, 1), torch.nan)], -1
+            [
+                project_in_crop(points, at),
+                torch.full((len(poses), 21, 1), 0.5),
+                torch.full((len(poses), 21, 1), torch.nan),
+            ],
+            -1,
         )
         answer = Prediction(
             pose=start,

@@ -22,13 +22,17 @@ def test_landmarks_turn_with_the_hand(hand_model, poses) -> None:
     turn = random_rotations(1)[0]
     turned = torch.cat([(turn @ poses[:, 0])[:, None], poses[:, 1:]], 1)
     torch.testing.assert_close(
-        landmark_positions(hand_model, turned, shape), landmark_positions(hand_model, poses, shape) @ turn.T, atol=1e-5, rtol=0
+        landmark_positions(hand_model, turned, shape),
+        landmark_positions(hand_model, poses, shape) @ turn.T,
+        atol=1e-5,
+        rtol=0,
     )
 
 
 def test_landmarks_lie_millimetres_from_the_keypoints(hand_model, poses) -> None:
     off = (
-        landmark_positions(hand_model, poses, torch.zeros(len(poses), 10)) - hand_model.keypoints(poses, torch.zeros(len(poses), 10))
+        landmark_positions(hand_model, poses, torch.zeros(len(poses), 10))
+        - hand_model.keypoints(poses, torch.zeros(len(poses), 10))
     ).norm(dim=-1)
     torch.testing.assert_close(off, landmark_offsets(poses).norm(dim=-1).expand_as(off))
     assert 0.002 < off.mean() < 0.008
@@ -43,7 +47,15 @@ def test_a_fit_to_landmarks_knows_they_are_not_keypoints(hand_model, poses) -> N
     moved = []
     for offsets in (landmark_offsets(poses), None):
         fitted, _ = fit_keypoints(
-            hand_model, poses, shape, at, target, torch.ones(len(poses), 21), focal=CROP_FOCAL, depth=depth, offsets=offsets
+            hand_model,
+            poses,
+            shape,
+            at,
+            target,
+            torch.ones(len(poses), 21),
+            focal=CROP_FOCAL,
+            depth=depth,
+            offsets=offsets,
         )
         moved.append((hand_model.keypoints(fitted, shape) - hand_model.keypoints(poses, shape)).norm(dim=-1).mean())
     assert moved[0] < 1e-4 < 0.002 < moved[1]
@@ -58,7 +70,9 @@ def test_depth_pulls_a_flipped_finger_round(hand_model, poses) -> None:
     target, depth = project_in_crop(truth, at), 2 * CROP_FOCAL / at[:, None, 2] * truth[..., 2]
     off = []
     for known in (None, depth, torch.full_like(depth, torch.nan)):
-        fitted, _ = fit_keypoints(hand_model, start, shape, at, target, torch.ones(len(poses), 21), focal=CROP_FOCAL, depth=known)
+        fitted, _ = fit_keypoints(
+            hand_model, start, shape, at, target, torch.ones(len(poses), 21), focal=CROP_FOCAL, depth=known
+        )
         off.append((hand_model.keypoints(fitted, shape) - truth).norm(dim=-1).mean())
     assert off[1] < 0.8 * off[0]
     torch.testing.assert_close(off[2], off[0])

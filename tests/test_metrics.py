@@ -108,7 +108,8 @@ def test_auc_agrees_with_numpy_keypoint_by_keypoint() -> None:
     errors = np.random.default_rng(5).exponential(0.02, (40, 21))
     thresholds = np.linspace(0, 0.05, 100)
     per_keypoint = [
-        np.trapezoid([(errors[:, k] <= t).mean() for t in thresholds], thresholds) / np.trapezoid(np.ones(100), thresholds)
+        np.trapezoid([(errors[:, k] <= t).mean() for t in thresholds], thresholds)
+        / np.trapezoid(np.ones(100), thresholds)
         for k in range(21)
     ]
     assert metrics.curve_area(errors, maximum=0.05).mean() == pytest.approx(np.mean(per_keypoint), abs=1e-9)

@@ -21,10 +21,14 @@ from maskhand.keypoints.heatmap_head import HEAT_SIGMA, FoundKeypoints, Keypoint
 from maskhand.model.maskhand import MaskHandModel
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
 from maskhand.training.loop import TrainConfig
-from maskhand.training.losses import LossWeights, scaled_to, weighted_mean
-from maskhand.training.objective import EXPECTED_DEPTH_ERROR, ModelObjective
+from maskhand.training.losses import LossWeights
+from maskhand.training.extra_losses import scaled_to
+from maskhand.training.paper_losses import weighted_mean
+from maskhand.training.extra_losses import EXPECTED_DEPTH_ERROR
+from maskhand.training.objective import ModelObjective
 from maskhand.training.part_maps import part_maps
-from maskhand.training.settings import DataConfig, MaskConfig, ModelTraining
+from maskhand.training.settings import DataConfig, ModelTraining
+from maskhand.training.masking import MaskConfig
 from maskhand.training.transformer_stage import shipped_weights
 
 TOKENIZER = TokenizerConfig(token_count=32, codebook_size=64, code_dim=16, width=32, depth=1)
@@ -85,7 +89,9 @@ def test_every_part_can_be_switched_and_gets_gradients(changes, hand_model, pose
     assert logits.shape == (2, 32, 64)
     found = 0 if looked.found is None else looked.found.keypoints.square().sum()
     (logits.square().sum() + context.shape.sum() + context.weak_camera.sum() + found).backward()
-    idle = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum() > 0)]
+    idle = [
+        n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum() > 0)
+    ]
     assert not idle, f"no gradient reaches {idle}"
 
 
@@ -190,7 +196,9 @@ def test_two_opinions_of_keypoints_count_by_how_far_they_agree() -> None:
     torch.testing.assert_close(merged_keypoints(own, unknown), own)
     sure, doubtful = (other * torch.tensor([1, 1, presence, 1]) for presence in (0.985, 0.9))
     torch.testing.assert_close(merged_keypoints(own, sure), merged)
-    assert ((merged_keypoints(own, doubtful) - own)[..., 0] < 0.1 * shift).all(), "what doubts that there is a hand counts little"
+    assert ((merged_keypoints(own, doubtful) - own)[..., 0] < 0.1 * shift).all(), (
+        "what doubts that there is a hand counts little"
+    )
     wild = other.clone()
     wild[0, 4, :2] += 0.8
     assert (merged_keypoints(own, wild) - own)[0, 4, :2].norm() < 0.15, "one that lies far off counts little"
@@ -212,7 +220,9 @@ def test_two_opinions_of_depth_count_by_how_far_they_agree() -> None:
 
 
 def test_the_keypoint_head_is_taught_the_landmark_networks_places(hand_model, poses) -> None:
-    settings = ModelTraining(train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), data=DataConfig(synthetic="unused"))
+    settings = ModelTraining(
+        train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), data=DataConfig(synthetic="unused")
+    )
     objective = ModelObjective(settings, small_model(keypoint_width=16), hand_model)
     batch = batch_of(hand_model, poses)
     camera = translation_from_weak(torch.tensor([[7.0, 0.01, -0.02]]).expand(4, 3))
@@ -292,7 +302,9 @@ def test_a_photos_depth_counts_as_much_as_is_set(share, hand_model, poses) -> No
 
     def term(depth: torch.Tensor) -> torch.Tensor:
         points = torch.cat([places, torch.ones(4, 21, 1), depth[:, None, None].expand(4, 21, 1)], -1)
-        return objective._found_terms(batch, FoundKeypoints(points, heat, torch.empty(4, 1, 1, 1)), labelled)["found_depth"]
+        return objective._found_terms(batch, FoundKeypoints(points, heat, torch.empty(4, 1, 1, 1)), labelled)[
+            "found_depth"
+        ]
 
     far = term(torch.full((4,), 10.0))  # beyond all true depths
     farther = term(torch.tensor([10.0, 10.0, 10.0, 11.0]))
@@ -301,7 +313,9 @@ def test_a_photos_depth_counts_as_much_as_is_set(share, hand_model, poses) -> No
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_training_through_the_fit_teaches_the_pose_the_keypoints_and_their_trust(hand_model, poses, labelled) -> None:
-    settings = ModelTraining(train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), data=DataConfig(synthetic="unused"))
+    settings = ModelTraining(
+        train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), data=DataConfig(synthetic="unused")
+    )
     with pytest.raises(ConfigError, match="finds no 2D keypoints"):
         replace(settings, loss=LossWeights(fitted=1.0))
     objective = ModelObjective(settings, small_model(keypoint_width=16), hand_model)
@@ -419,11 +433,17 @@ def test_the_model_overfits_four_samples(keypoint_width, hand_model, poses) -> N
     answer = model.reconstruct({4: batch["map8"]}, batch["points"], hand_model, from_codes=True, soft=False)
     draws = [
         model.reconstruct(
-            {4: batch["map8"]}, batch["points"], hand_model, temperature=5.0, generator=torch.Generator().manual_seed(seed)
+            {4: batch["map8"]},
+            batch["points"],
+            hand_model,
+            temperature=5.0,
+            generator=torch.Generator().manual_seed(seed),
         ).pose
         for seed in (0, 0, 1)
     ]
-    assert torch.equal(draws[0], draws[1]) and not torch.allclose(draws[0], draws[2], atol=0.01), "drawn codes are decoded"
+    assert torch.equal(draws[0], draws[1]) and not torch.allclose(draws[0], draws[2], atol=0.01), (
+        "drawn codes are decoded"
+    )
     right = (answer.tokens == model.tokenizer.encode(batch["pose"])).float().mean()
     assert right > 0.95, f"{right:.0%} of the tokens are right"
 
@@ -443,7 +463,9 @@ def test_an_hourglass_starts_without_effect_and_then_corrects_the_maps() -> None
 def test_mixings_of_the_finest_map_and_certainty_start_without_effect() -> None:
     channels = {1: 12, 2: 10, 4: 8}
     torch.manual_seed(0)
-    more = KeypointHead(channels, (7, 7), ModelConfig(keypoint_width=16, keypoint_fine=2, keypoint_depth_certainty=True))
+    more = KeypointHead(
+        channels, (7, 7), ModelConfig(keypoint_width=16, keypoint_fine=2, keypoint_depth_certainty=True)
+    )
     plain = KeypointHead(channels, (7, 7), ModelConfig(keypoint_width=16))
     plain.load_state_dict({k: v for k, v in more.state_dict().items() if k in plain.state_dict()})
     maps = {scale: torch.randn(2, count, 7 * scale, 7 * scale) for scale, count in channels.items()}
@@ -466,13 +488,17 @@ def test_narrower_maps_are_as_sure_at_their_own_width_and_doubt_beyond_it_is_the
             wide = ModelConfig(keypoint_width=48, keypoint_sigma=(sigma**2 + beyond**2) ** 0.5)
             heat = KeypointHead({1: 8, 2: 8, 4: 8}, (7, 7), wide).wanted_heat(places)
             answer = torch.cat([heat.log().unflatten(2, (28, 28)), torch.zeros(1, 21, 28, 28)], 1)
-            torch.testing.assert_close(head._read(answer).keypoints[..., 2], torch.full((1, 21), confidence), atol=0.02, rtol=0)
+            torch.testing.assert_close(
+                head._read(answer).keypoints[..., 2], torch.full((1, 21), confidence), atol=0.02, rtol=0
+            )
 
 
 def test_certainty_learns_how_far_off_depths_are_and_cuts_count_where_bones_cut(hand_model, poses) -> None:
     with pytest.raises(ConfigError, match="keypoint_depth_certainty=true"):
         replace(
-            ModelTraining(train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), data=DataConfig(synthetic="unused")),
+            ModelTraining(
+                train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), data=DataConfig(synthetic="unused")
+            ),
             model=ModelConfig(keypoint_width=16),
             loss=LossWeights(certainty=1.0),
         )
@@ -570,7 +596,9 @@ def test_all_hidden_shows_no_token(hand_model, poses, monkeypatch) -> None:
 
 
 def test_a_photo_without_labels_teaches_through_its_keypoints_alone(hand_model, poses) -> None:
-    settings = ModelTraining(train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), data=DataConfig(synthetic="unused"))
+    settings = ModelTraining(
+        train=TrainConfig(steps=1, batch_size=4, learning_rate=1e-3), data=DataConfig(synthetic="unused")
+    )
     batch = batch_of(hand_model, poses)
     batch["labelled"] = torch.zeros(4, dtype=torch.bool)
     torch.manual_seed(0)
@@ -639,7 +667,9 @@ def test_spread_is_larger_where_tokens_are_less_sure(hand_model) -> None:
 @pytest.mark.parametrize(("kernel", "stride", "side"), [(3, 1, 7), (5, 1, 14), (5, 2, 14), (3, 2, 28)])
 def test_a_learning_depthwise_layer_is_the_convolution_and_its_gradients(kernel: int, stride: int, side: int) -> None:
     layer = ClippedDepthwise(6, kernel, stride)
-    layer.load_state_dict({"weight": torch.randn(6, 1, kernel, kernel), "bias": 3 * torch.randn(6)})  # clips at both ends
+    layer.load_state_dict(
+        {"weight": torch.randn(6, 1, kernel, kernel), "bias": 3 * torch.randn(6)}
+    )  # clips at both ends
     x = (4 * torch.randn(3, 6, side, side)).requires_grad_()
     learning = layer(x)  # compiled: its weights learn
     assert (learning == 0).any() and (learning == 6).any()

@@ -51,7 +51,9 @@ def test_a_hand_is_kept_and_the_rest_replaced() -> None:
 
 def test_hands_of_plain_photos_get_other_backgrounds_in_all_crops_but_the_first(development_data) -> None:
     photo = next(p for p in development_photos(development_data, only="sign_digits") if p.plain)
-    before, after = (list(photo_samples(iter([replace(photo, plain=plain)]), crops=2, seed=1)) for plain in (False, True))
+    before, after = (
+        list(photo_samples(iter([replace(photo, plain=plain)]), crops=2, seed=1)) for plain in (False, True)
+    )
     (same, _), (kept, truth) = after
     assert np.array_equal(same, before[0][0])
     assert np.array_equal(truth["keypoints_2d"], before[1][1]["keypoints_2d"])

@@ -48,7 +48,9 @@ def test_crops_as_they_come_take_the_keypoints_seen_upright(predictor, demo_imag
         np.testing.assert_allclose(other.to_photo(points[k, :, :2].numpy()), found[k].keypoints[:, :2], atol=0.05)
         apart = one.to_photo(seen[k, :, :2].numpy()) - found[k].keypoints[:, :2]
         assert np.linalg.norm(apart, axis=1).mean() < 0.05 * one.side
-        assert (seen[k, :, 3] * one.side - points[k, :, 3] * other.side).abs().mean() < 0.1 * one.side, "depth in one unit"
+        assert (seen[k, :, 3] * one.side - points[k, :, 3] * other.side).abs().mean() < 0.1 * one.side, (
+            "depth in one unit"
+        )
 
 
 def test_attention_looks_from_the_keypoints_at_the_hand(predictor, hands, demo_image) -> None:
@@ -220,7 +222,10 @@ def test_the_picture_shows_photo_overlay_and_another_view(hands, demo_image) -> 
         (lambda p, i: p.reconstruct(i, keypoints=np.full((21, 2), np.nan)), "NaN"),
         (lambda p, i: p.reconstruct(i, keypoints=np.zeros((21, 3))), "fewer than 3 known"),
         (lambda p, i: p.reconstruct(i, keypoints=np.full((21, 3), 2.0)), "confidence is 2"),
-        (lambda p, i: p.reconstruct(i, [[0, 0, 9, 9]], keypoints=np.ones((2, 21, 2))), "2 hands in keypoints but 1 boxes"),
+        (
+            lambda p, i: p.reconstruct(i, [[0, 0, 9, 9]], keypoints=np.ones((2, 21, 2))),
+            "2 hands in keypoints but 1 boxes",
+        ),
     ],
 )
 def test_bad_arguments_are_named(predictor, demo_image, call, message: str) -> None:
@@ -261,7 +266,8 @@ def test_a_device_that_is_not_there_is_named() -> None:
         load(device="cuda")
 
 
-# The side of the hand in finger_counting's photos, by anatomy: palm or back, and where the thumb points. Three are left out as
+# The side of the hand in finger_counting's photos, by anatomy: palm or back, and where the thumb points. Three are left
+# out as
 # undecided.
 LEFT = ("Set1_1_one_233", "Set1_2_two_73", "Set1_3_three_208", "Set1_3_three_44", "Set1_5_five_238")
 RIGHT = (
@@ -297,7 +303,9 @@ def test_several_looks_give_the_same_hands_in_the_same_place(predictor, demo_ima
         assert np.linalg.norm(hand.keypoints - other.keypoints, axis=1).mean() < 0.06 * size
         a, b = (h.joints - h.joints[:1] for h in (hand, other))
         assert np.linalg.norm(a - b, axis=1).mean() < 0.012
-        np.testing.assert_allclose(other.pose @ other.pose.transpose(0, 2, 1), np.tile(np.eye(3), (16, 1, 1)), atol=1e-4)
+        np.testing.assert_allclose(
+            other.pose @ other.pose.transpose(0, 2, 1), np.tile(np.eye(3), (16, 1, 1)), atol=1e-4
+        )
 
 
 def test_looks_of_a_mirrored_hand_come_back_to_the_first_ones_axes() -> None:

@@ -67,10 +67,18 @@ def test_damaged_samples_are_left_out_and_listed(rhd, tmp_path) -> None:
 @pytest.mark.parametrize("change", [{"rows": 4}, {"size": 96}, {"limit": 5}])
 def test_a_run_with_other_settings_does_not_mix_with_an_earlier_one(change, rhd, tmp_path) -> None:
     limit = change.pop("limit", None)
-    prepare(tmp_path / "out", "rhd", dataset_chunks(dataset("rhd"), rhd[0], "evaluation", CONFIG.rows, limit), CONFIG, workers=1)
+    prepare(
+        tmp_path / "out",
+        "rhd",
+        dataset_chunks(dataset("rhd"), rhd[0], "evaluation", CONFIG.rows, limit),
+        CONFIG,
+        workers=1,
+    )
     other = replace(CONFIG, **change)
     with pytest.raises(InputError, match="written with other settings"):
-        prepare(tmp_path / "out", "rhd", dataset_chunks(dataset("rhd"), rhd[0], "evaluation", other.rows), other, workers=1)
+        prepare(
+            tmp_path / "out", "rhd", dataset_chunks(dataset("rhd"), rhd[0], "evaluation", other.rows), other, workers=1
+        )
 
 
 def test_what_was_left_out_is_tried_again(rhd, tmp_path) -> None:

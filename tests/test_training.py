@@ -14,7 +14,14 @@ from maskhand.assets import load
 from maskhand.checkpoint import read_state, read_weights, save_state, save_weights
 from maskhand.cli.main import app
 from maskhand.data.cached import CachedSamples, mixed_batches, mixed_indices, moved
-from maskhand.data.feature_cache import TrunkReader, cache_synthetic, complete_shards, missing_shards, photo_truth, write_shard
+from maskhand.data.feature_cache import (
+    TrunkReader,
+    cache_synthetic,
+    complete_shards,
+    missing_shards,
+    photo_truth,
+    write_shard,
+)
 from maskhand.data.live import WINDOW_STEPS, live_batches
 from maskhand.data.augmentation import warped
 from maskhand.detection.hand_detector import HandFinder
@@ -35,7 +42,8 @@ from maskhand.training.loop import TrainConfig, fit, rate_at
 from maskhand.training.settings import DataConfig, ModelTraining
 from maskhand.training.export import average_weights
 from maskhand.training.tokenizer_stage import TokenizerStage, TokenizerTraining
-from maskhand.training.transformer_stage import ModelStage, shipped_weights
+from maskhand.training.model_stage import ModelStage
+from maskhand.training.transformer_stage import shipped_weights
 
 pytest.importorskip("lightning_fabric", reason="the extra 'train' is not installed")
 TOKENIZER = TokenizerConfig(token_count=32, codebook_size=64, code_dim=16, width=16, depth=1)
@@ -54,7 +62,10 @@ def shards(tmp_path_factory) -> Path:
     cache_synthetic(root / "validation", seed=12, shard=0, rows=4, config=SceneConfig(), images=True)
     rows = CachedSamples(complete_shards(root / "synthetic")).rows(np.arange(6))
     pairs = [
-        (np.full((224, 224, 3), 40 * k, np.uint8), photo_truth(rows["keypoints_2d"][k].numpy(), rows["keypoints_3d"][k].numpy()))
+        (
+            np.full((224, 224, 3), 40 * k, np.uint8),
+            photo_truth(rows["keypoints_2d"][k].numpy(), rows["keypoints_3d"][k].numpy()),
+        )
         for k in range(6)
     ]
     write_shard(root / "photos" / "all", pairs, TrunkReader(), {"source": "test"}, images=True)
@@ -103,7 +114,9 @@ def test_a_resumed_run_follows_its_settings_and_a_finished_one_says_so(tmp_path,
         run(accelerator="bogus")
 
 
-def test_without_bfloat16_arithmetic_a_run_learns_in_float32_and_says_so(tmp_path, hand_model, monkeypatch, capsys) -> None:
+def test_without_bfloat16_arithmetic_a_run_learns_in_float32_and_says_so(
+    tmp_path, hand_model, monkeypatch, capsys
+) -> None:
     def run(name: str, precision: str) -> dict[str, torch.Tensor]:
         settings = TokenizerTraining(train=train_config(precision=precision), tokenizer=TOKENIZER)
         torch.manual_seed(7)
@@ -164,7 +177,15 @@ def test_two_processes_of_one_machine_train_one_model(tmp_path, shards) -> None:
         "train.batch_size": 4,
         "train.steps": 2,
     }
-    command = [sys.executable, "-m", "maskhand.cli.main", "train", "model", "--config", "configs/default-keypoints.toml"]
+    command = [
+        sys.executable,
+        "-m",
+        "maskhand.cli.main",
+        "train",
+        "model",
+        "--config",
+        "configs/default-keypoints.toml",
+    ]
     command += ["-o", str(tmp_path), *(word for key, value in settings.items() for word in ("--set", f"{key}={value}"))]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -206,7 +227,9 @@ def test_live_images_and_photos_train_a_whole_backbone_and_resume(tmp_path, hand
         ({"synthetic": "live", "evaluation": "validation"}, "upright", "data.photos and evaluation none"),
     ],
 )
-def test_data_that_does_not_go_with_the_model_is_refused(hand_model, shards, monkeypatch, data, learns, message) -> None:
+def test_data_that_does_not_go_with_the_model_is_refused(
+    hand_model, shards, monkeypatch, data, learns, message
+) -> None:
     monkeypatch.chdir(shards)
     model = ModelConfig(width=16, heads=2, encoder=EncoderConfig(learns="all"))
     if learns == "upright":
@@ -288,7 +311,9 @@ def test_batches_go_by_their_numbers_and_a_share_of_nothing_takes_nothing(shards
 def test_live_images_that_come_again_are_drawn_from_a_window_that_moves_on() -> None:
     live = {"seed": 3, "batch": 2 * CHUNK, "workers": 0, "repeats": 2}
     chosen = SceneConfig(size=32)
-    batches = [batch["shape"][:, 0].tolist() for batch in live_batches(free_hand_data(), chosen, steps=range(6), **live)]
+    batches = [
+        batch["shape"][:, 0].tolist() for batch in live_batches(free_hand_data(), chosen, steps=range(6), **live)
+    ]
     alone = next(live_batches(free_hand_data(), chosen, steps=[5], **live))["shape"][:, 0].tolist()
     assert alone == batches[5], "a batch goes by its number"
     assert all(len(set(batch)) == 2 * CHUNK for batch in batches), "no image twice in one batch"
@@ -314,7 +339,9 @@ def test_a_warped_crop_shows_its_hand_where_its_truth_says(hand_model, poses) ->
     light = seen.mean(1) / seen.mean(1).sum((1, 2), keepdim=True)
     where = torch.stack([(light.sum(1) * x).sum(1), (light.sum(2) * y).sum(1)], -1)
     torch.testing.assert_close(where, moved_batch["keypoints_2d"][:, 8], atol=0.015, rtol=0)
-    torch.testing.assert_close(hand_model.keypoints(moved_batch["pose"], shape), moved_batch["keypoints_3d"], atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        hand_model.keypoints(moved_batch["pose"], shape), moved_batch["keypoints_3d"], atol=1e-6, rtol=0
+    )
     by = moved_batch["keypoints_2d"] - places
     assert by.abs().amax((1, 2)).min() > 0.03 and (where - places[:, 8]).norm(dim=-1).min() > 0.02, "they have moved"
     flat, wanted = moved_batch["keypoints_3d"][..., :2], moved_batch["keypoints_2d"]
@@ -334,7 +361,9 @@ def test_a_run_by_the_clock_ends_in_time_with_its_rate_run_down(tmp_path, hand_m
 
 
 def test_only_what_is_large_stays_open(shards) -> None:
-    assert all(set(shard) == {"map8", "jpeg", "jpeg_end"} for shard in CachedSamples(complete_shards(shards / "photos")).shards)
+    assert all(
+        set(shard) == {"map8", "jpeg", "jpeg_end"} for shard in CachedSamples(complete_shards(shards / "photos")).shards
+    )
 
 
 def test_folders_that_are_no_shards_are_not_written_over(tmp_path) -> None:
@@ -505,7 +534,9 @@ def test_two_runs_become_a_file_that_loads_with_its_confidence(tmp_path, shards)
         save_weights(tmp_path / f"{name}.safetensors", *shipped_weights(model))
         torch.nn.init.normal_(model.embed.weight, std=0.1)
         torch.nn.init.normal_(model.mask_token)
-    later, earlier, mixed, shipped = (str(tmp_path / f"{name}.safetensors") for name in ("later", "earlier", "mixed", "shipped"))
+    later, earlier, mixed, shipped = (
+        str(tmp_path / f"{name}.safetensors") for name in ("later", "earlier", "mixed", "shipped")
+    )
     for arguments in (
         ["average", later, earlier, "-o", mixed, "--share", "0.25", "--keep", "mask_token"],
         ["ship", mixed, "-o", shipped, "--cache", str(shards / "validation")],
@@ -521,7 +552,9 @@ def test_two_runs_become_a_file_that_loads_with_its_confidence(tmp_path, shards)
 
 
 def test_the_networks_keypoints_are_as_fine_in_half_precision(hand_model) -> None:
-    config = ModelTraining(train=train_config(), data=DataConfig(synthetic="live"), model=ModelConfig(width=16, heads=2))
+    config = ModelTraining(
+        train=train_config(), data=DataConfig(synthetic="live"), model=ModelConfig(width=16, heads=2)
+    )
     objective = ModelStage(config, VqMano(TOKENIZER), hand_model).module
     image = torch.rand(1, 3, 224, 224)
     with torch.autocast("cpu", torch.bfloat16):
@@ -533,7 +566,9 @@ def test_the_network_reads_turned_crops_upright(hand_model, demo_image) -> None:
     hand = max(HandFinder().find(demo_image), key=lambda hand: hand.right)
     model = ModelConfig(width=16, heads=2, upright_crop=False)
     objective = ModelStage(
-        ModelTraining(train=train_config(), data=DataConfig(synthetic="live"), model=model), VqMano(TOKENIZER), hand_model
+        ModelTraining(train=train_config(), data=DataConfig(synthetic="live"), model=model),
+        VqMano(TOKENIZER),
+        hand_model,
     ).module
     straight = crop_around(hand.keypoints, mirrored=False)
     for turn in (0.0, 2.0, -1.3):

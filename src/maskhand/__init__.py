@@ -6,13 +6,9 @@ hands = load()("photo.jpg")
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-try:
-    __version__ = version("maskhand")
-except PackageNotFoundError:  # run from a checkout that is not installed
-    __version__ = "0+unknown"
+from maskhand.version import __version__
 
 if TYPE_CHECKING:
     from maskhand.assets import load

@@ -46,14 +46,16 @@ def load(
     """A predictor with weights.
 
     Args:
-        name: `default` for the embedded weights, `large` for the same weights with several views of each hand (steadier,
-            slower), or the path of a .safetensors file that `maskhand train model` wrote.
+        name: `default` for the embedded weights, `large` for the same weights with several views of each hand
+            (steadier, slower), or the path of a .safetensors file that `maskhand train model` wrote.
         hand_model: an npz or MANO_RIGHT.pkl, for weights trained on it; the embedded free hand otherwise.
         detector: finds hands in place of the built-in detector: anything with its one method, `detect(image)`.
         device: `cpu`, `cuda`, `cuda:1`, `mps`.
         refine: fit each pose to the 2D keypoints it was made from; False gives the network's bare answer.
-        views: crops of each hand, turned and scaled a little, whose predictions are averaged; the name's own number if left out.
-        temperature, top_k: how codes are drawn (paper, Section 3.4), the same each time; at 0 each is the mean of what is likely.
+        views: crops of each hand, turned and scaled a little, whose predictions are averaged; the name's own number if
+            left out.
+        temperature, top_k: how codes are drawn (paper, Section 3.4), the same each time; at 0 each is the mean of what
+            is likely.
         settings: changes of the weights' own inference settings, such as `fit.rounds=5` (`InferenceConfig`).
 
     Raises:
@@ -63,7 +65,9 @@ def load(
     """
     path = embedded("default.safetensors") if str(name) in EMBEDDED else Path(name)
     if not path.exists():
-        raise AssetError(f"no weights named {str(name)!r}: use one of {', '.join(EMBEDDED)}, or the path of a .safetensors file")
+        raise AssetError(
+            f"no weights named {str(name)!r}: use one of {', '.join(EMBEDDED)}, or the path of a .safetensors file"
+        )
     network, config = read_network(path)
     hand = HandModel(free_hand_data()) if hand_model is None else read_hand_model(hand_model)
     trained_on = config.get("hand_model", FREE_HAND)

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from maskhand.errors import AssetError
 
 
-def save_weights(path: str | Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any], *, half: bool = False) -> None:
+def save_weights(
+    path: str | Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any], *, half: bool = False
+) -> None:
     """Write atomically; `half` stores floating point tensors as fp16."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +66,8 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str |
     missing, unexpected = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
     if missing or unexpected:
         raise AssetError(
-            f"weights {source} do not fit the model: missing {missing[:3] or 'none'}, unexpected {unexpected[:3] or 'none'}"
+            f"weights {source} do not fit the model: "
+            f"missing {missing[:3] or 'none'}, unexpected {unexpected[:3] or 'none'}"
         )
     for key, value in given.items():
         if value.shape != wanted[key].shape:

@@ -12,7 +12,7 @@ from PIL import Image
 from maskhand.config import DEFAULT_STEPS, DRAWING_STEPS
 from maskhand.detection.hand_detector import Detector, PalmHandDetector
 from maskhand.hand_model.layer import HandModel
-from maskhand.inference.attention import AttentionMap, attention_map
+from maskhand.inference.attention import attention_map
 from maskhand.inference.candidates import Proposal, Reading, candidates_of
 from maskhand.inference.config import InferenceConfig
 from maskhand.inference.hand_network import HandNetwork
@@ -22,11 +22,11 @@ from maskhand.inference.reconstructor import Reconstructor
 from maskhand.inference.selection import likelier_sides, select
 from maskhand.io.photos import Photo, read_photo
 from maskhand.model.unmasking import Sampling
-from maskhand.types import Detection, Hand, Side
+from maskhand.types import AttentionMap, Detection, Hand, Side
 from maskhand.validation import checked_boxes_and_keypoints, checked_side, whole_number
 
 MAX_STEPS, MAX_VIEWS, MAX_HYPOTHESES = 64, 32, 10_000
-ImageSource = str | Path | Image.Image | np.ndarray
+ImageSource = str | Path | Image.Image | np.ndarray | Photo
 
 
 class Predictor:
@@ -63,7 +63,7 @@ class Predictor:
         """All hands of a photo, surest first; possibly none.
 
         Args:
-            image: path, PIL image or (H, W, 3) uint8 RGB.
+            image: path, PIL image, (H, W, 3) uint8 RGB, or what `read_photo` made of one.
             steps: rounds of unmasking; more are slower.
             side: "left" or "right" if known for every hand, otherwise it is read off the photo.
             focal_px: focal length [px] if known, otherwise EXIF's, otherwise a phone's. It sets the depth.
@@ -72,10 +72,8 @@ class Predictor:
             InputError: the image or an argument cannot be used.
 
         """
-        return self.hands_in(read_photo(image, focal_px=focal_px), steps=steps, side=side)
-
-    def hands_in(self, photo: Photo, *, steps: int = DEFAULT_STEPS, side: Side | None = None) -> list[Hand]:
-        """The same for a photo that has been read already."""
+        photo, steps = read_photo(image, focal_px=focal_px), _checked_steps(steps)
+        checked_side(side)
         selected: list[Reading] = []
         for propose in self.rounds:
             proposal = propose(photo.pixels, selected)
@@ -112,9 +110,15 @@ class Predictor:
         return self.from_detections(photo, detections, sides, steps=steps)
 
     def from_detections(
-        self, photo: Photo, detections: Sequence[Detection], sides: Sequence[Side] | None = None, *, steps: int = DEFAULT_STEPS
+        self,
+        photo: Photo,
+        detections: Sequence[Detection],
+        sides: Sequence[Side] | None = None,
+        *,
+        steps: int = DEFAULT_STEPS,
     ) -> list[Hand]:
         """One hand per detection, in the order given; what a detection lacks, the landmark network reads in its box."""
+        steps = _checked_steps(steps)
         proposal = Proposal([read_keypoints(self.reader, photo.pixels, detection) for detection in detections])
         readings = self._read(photo, proposal, sides or [None] * len(detections), steps)
         return self.reconstructor.lift(photo, likelier_sides(readings, self.config.selection))
@@ -122,7 +126,8 @@ class Predictor:
     def hypotheses(
         self, image: ImageSource, hand: Hand, count: int = 16, *, steps: int = DRAWING_STEPS, seed: int = 0
     ) -> list[Hand]:
-        """`count` poses drawn from what the model believes of a hand that it reconstructed from the image (paper, Appendix O).
+        """`count` poses drawn from what the model believes of a hand that it reconstructed from the image (paper,
+        Appendix O).
 
         The one that most others lie near to comes first. `steps`: rounds of unmasking; `seed`: which poses.
 
@@ -130,7 +135,7 @@ class Predictor:
             InputError: an argument cannot be used.
 
         """
-        count, steps = whole_number(count, "count", MAX_HYPOTHESES), whole_number(steps, "steps", MAX_STEPS)
+        count, steps = whole_number(count, "count", MAX_HYPOTHESES), _checked_steps(steps)
         return draw_hypotheses(self.reconstructor, _photo_of(image, hand), hand, count, steps=steps, seed=seed)
 
     def attention(self, image: ImageSource, hand: Hand, layer: int = 1) -> AttentionMap:
@@ -138,11 +143,13 @@ class Predictor:
         return attention_map(self.reconstructor, _photo_of(image, hand), hand, layer)
 
     def _read(self, photo: Photo, proposal: Proposal, sides: Sequence[Side | None], steps: int) -> list[Reading]:
-        steps = whole_number(steps, "steps", MAX_STEPS)
-        for side in sides:
-            checked_side(side)
-        candidates = candidates_of(proposal, sides, self.config.detection.reader.unsure_side, self.network.config.crop)
+        unsure = self.config.detection.reader.unsure_side if self.config.proposals.both_sides else 0.5
+        candidates = candidates_of(proposal, sides, unsure, self.network.config.crop)
         return self.reconstructor.read(photo, candidates, steps=steps)
+
+
+def _checked_steps(steps: int) -> int:
+    return whole_number(steps, "steps", MAX_STEPS)
 
 
 def _photo_of(image: ImageSource, hand: Hand) -> Photo:

@@ -1,9 +1,11 @@
-"""What crosses module borders: 2D keypoints, a detection, the network's prediction, and the reconstructed hand users hold."""
+"""What crosses module borders: 2D keypoints, a detection, the network's prediction, and the reconstructed hand users
+hold.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +20,7 @@ Side = Literal["left", "right"]
 JointConvention = Literal["hand_model", "landmark_network"]
 """Whose definition of the 21 joints: our hand model's, or the landmark network's, some millimetres beside it."""
 KeypointSource = Literal["landmark_network", "heatmaps", "fused", "user"]
+KEYPOINT_ARRAYS = ("xy", "confidence", "depth", "presence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +62,13 @@ class Keypoints2D:
         """(n, 2) the known ones of one hand."""
         return self.xy[self.confidence > 0]
 
+    def map(self, function: Callable[[Any], Any]) -> Keypoints2D:
+        """With a function applied to each of its arrays."""
+        return replace(self, **{name: function(getattr(self, name)) for name in KEYPOINT_ARRAYS})
+
     def rows(self, index: Any) -> Keypoints2D:
         """These hands of a batch, in this order."""
-        parts = (self.xy[index], self.confidence[index], self.depth[index], self.presence[index])
-        return Keypoints2D(*parts, self.convention, self.source)
+        return self.map(lambda array: array[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +82,8 @@ class Detection:
     right: float = 0.5
     """Probability that it is a right hand; near 0.5 both sides are tried."""
     keypoints: Keypoints2D | None = None
-    """In the photo; left out, the landmark network reads them in the box. Those of source `user` replace the network's own."""
+    """In the photo; left out, the landmark network reads them in the box. Those of source `user` replace the network's
+    own."""
     world: np.ndarray | None = None
     """(21, 3) [m] a 3D guess of the landmark network about the hand's middle (x right, y down, z away)."""
 
@@ -85,11 +92,26 @@ class Detection:
         return "right" if self.right >= 0.5 else "left"
 
     @property
-    def relief(self) -> np.ndarray:
-        """(21, 3) [px] about the wrist: the keypoints with their depth behind them, a 3D guess up to scale."""
+    def points(self) -> Keypoints2D:
+        """The keypoints of a detection that has some.
+
+        Raises:
+            ValueError: it has none.
+
+        """
         if self.keypoints is None:
             raise ValueError("this detection has no keypoints")
-        points = np.c_[self.keypoints.xy, np.nan_to_num(self.keypoints.depth)]
+        return self.keypoints
+
+    @property
+    def xy(self) -> np.ndarray:
+        """(21, 2) [px] its keypoints."""
+        return self.points.xy
+
+    @property
+    def relief(self) -> np.ndarray:
+        """(21, 3) [px] about the wrist: the keypoints with their depth behind them, a 3D guess up to scale."""
+        points = np.c_[self.xy, np.nan_to_num(self.points.depth)]
         return points - points[:1]
 
 
@@ -122,13 +144,14 @@ class Prediction:
 
     def rows(self, index: Any) -> Prediction:
         """These hands of the batch, in this order."""
-        return Prediction(**{key: None if value is None else _rows(value, index) for key, value in vars(self).items()})
+        columns: dict[str, Any] = {key: _rows(value, index) for key, value in vars(self).items() if value is not None}
+        return replace(self, **columns)
 
     @staticmethod
     def concatenate(parts: Sequence[Prediction]) -> Prediction:
-        """Several batches as one; their keypoints are of one convention and source. What one of them lacks is left out."""
-        columns = {key: [getattr(part, key) for part in parts] for key in vars(parts[0])}
-        return Prediction(**{key: _concatenated(values) for key, values in columns.items()})
+        """Several batches as one, their keypoints of one convention and source; what one of them lacks is left out."""
+        columns: dict[str, Any] = {key: _concatenated([getattr(part, key) for part in parts]) for key in vars(parts[0])}
+        return replace(parts[0], **columns)
 
 
 def _rows(value: Any, index: Any) -> Any:
@@ -142,9 +165,8 @@ def _concatenated(values: Sequence[Any]) -> Any:
         return None
     if not isinstance(values[0], Keypoints2D):
         return torch.cat(list(values))
-    names = ("xy", "confidence", "depth", "presence")
-    parts = [torch.cat([getattr(value, name) for value in values]) for name in names]
-    return Keypoints2D(*parts, values[0].convention, values[0].source)
+    arrays: dict[str, Any] = {name: torch.cat([getattr(v, name) for v in values]) for name in KEYPOINT_ARRAYS}
+    return replace(values[0], **arrays)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +207,8 @@ class Hand:
     keypoints: np.ndarray
     """(21, 2) the joints projected into the photo [px]."""
     pose: np.ndarray
-    """(16, 3, 3) rotations of the hand model, the first against the camera; of the mirrored right hand if the side is left."""
+    """(16, 3, 3) rotations of the hand model, the first against the camera; of the mirrored right hand if the side is
+    left."""
     shape: np.ndarray
     """(10,)."""
     confidence: float
@@ -205,3 +228,15 @@ class Hand:
     def __repr__(self) -> str:
         x, y, z = self.joints[0]
         return f"Hand({self.side}, confidence {self.confidence:.2f}, wrist at {x:.3f}, {y:.3f}, {z:.3f} m)"
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMap:
+    """What one layer samples for each of L tokens in the first round, in the photo [px]."""
+
+    reference: np.ndarray
+    """(L, 2) reference points."""
+    samples: np.ndarray
+    """(L, n, 2) sampling locations."""
+    weights: np.ndarray
+    """(L, n)."""

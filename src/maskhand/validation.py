@@ -117,7 +117,8 @@ def checked_keypoints(keypoints: np.ndarray | None) -> np.ndarray | None:
         raise InputError("keypoints hold NaN or infinite values; give unknown ones confidence 0")
     if (array[known][:, 2] > SUREST).any():
         raise InputError(
-            f"a keypoint's confidence is {array[known][:, 2].max():g}; expected 0 (unknown) to 1; visibility flags become "
+            f"a keypoint's confidence is {array[known][:, 2].max():g}; expected 0 (unknown) to 1; "
+            "visibility flags become "
             "confidences by (flag > 0)"
         )
     if (known.sum(1) < 3).any():
@@ -132,7 +133,8 @@ def checked_boxes_and_keypoints(
     keypoints: np.ndarray | None,
     size: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """(N, 4) boxes in a photo of a size (height, width) [px], or those around keypoints, and (N, 21, 3) keypoints if given.
+    """(N, 4) boxes in a photo of a size (height, width) [px], or those around keypoints, and (N, 21, 3) keypoints if
+    given.
 
     Raises:
         InputError: there are neither, they or the sides are not as many, or one of them is bad.

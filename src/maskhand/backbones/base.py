@@ -23,7 +23,8 @@ class Backbone(Protocol):
     """Rows and columns of the map of scale 1."""
     input_px: int
     shares_landmark_trunk: bool
-    """Whether it can go on from the landmark network's own maps of a crop (`finish`), so that the trunk runs once for both."""
+    """Whether it can go on from the landmark network's own maps of a crop (`finish`), so that the trunk runs once for
+    both."""
 
     def __call__(self, image: Tensor) -> Maps: ...
 
@@ -54,5 +55,7 @@ def build_backbone(name: str, learns: str) -> nn.Module:
 
     """
     if name not in _BUILDERS:
-        raise ConfigError(f"model.encoder.backbone is {name!r}; one of {', '.join(sorted(_BUILDERS))}, or register your own")
+        raise ConfigError(
+            f"model.encoder.backbone is {name!r}; one of {', '.join(sorted(_BUILDERS))}, or register your own"
+        )
     return _BUILDERS[name](learns)

@@ -1,6 +1,8 @@
-"""Depthwise convolutions that learn on a CPU: forward and backward in Numba, channels last, the clipping around them included.
+"""Depthwise convolutions that learn on a CPU: forward and backward in Numba, channels last, the clipping around them
+included.
 
-PyTorch's backward pass of a depthwise convolution is several times slower than its arithmetic (benchmarks/training_step.py).
+PyTorch's backward pass of a depthwise convolution is several times slower than its arithmetic
+(benchmarks/training_step.py).
 """
 
 from __future__ import annotations

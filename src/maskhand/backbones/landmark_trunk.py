@@ -65,7 +65,9 @@ class ClippedDepthwise(SameConv):
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H2 W2"]:
         if torch.is_grad_enabled() and self.weight.requires_grad and x.device.type == "cpu":
-            from maskhand.backbones.depthwise import clipped_depthwise  # imported where something learns: Numba takes 60 MB
+            from maskhand.backbones.depthwise import (
+                clipped_depthwise,
+            )  # imported where something learns: Numba takes 60 MB
 
             return clipped_depthwise(x, self.weight, self.bias, self.stride[0], (self.before, self.after))
         if torch.is_grad_enabled():

@@ -15,7 +15,9 @@ WHOLE_BODY = 5
 
 
 class VitBackbone(nn.Module):
-    """ViT-H/16 as in HaMeR and the paper: columns 32:-32 of a 256 x 256 crop dropped, 16 x 12 tokens of 1,280 channels."""
+    """ViT-H/16 as in HaMeR and the paper: columns 32:-32 of a 256 x 256 crop dropped, 16 x 12 tokens of 1,280
+    channels.
+    """
 
     channels = {1: 1280}
     base = (16, 12)
@@ -25,7 +27,9 @@ class VitBackbone(nn.Module):
     def __init__(self, learns: str = "all", *, depth: int = 32, width: int = 1280, heads: int = 16) -> None:
         super().__init__()
         if learns not in ("nothing", "all"):
-            raise ConfigError(f"model.encoder.learns is {learns!r}, which only the backbone 'hand' knows; use 'nothing' or 'all'")
+            raise ConfigError(
+                f"model.encoder.learns is {learns!r}, which only the backbone 'hand' knows; use 'nothing' or 'all'"
+            )
         try:
             from transformers import VitPoseBackbone, VitPoseBackboneConfig
         except ImportError as error:
@@ -55,7 +59,9 @@ class VitBackbone(nn.Module):
         try:
             tensors = VitPoseForPoseEstimation.from_pretrained(name).backbone.state_dict()
         except (OSError, ValueError, RuntimeError) as error:
-            raise ConfigError(f"vit={name!r} cannot be read as a ViTPose model: {str(error).splitlines()[0]}") from error
+            raise ConfigError(
+                f"vit={name!r} cannot be read as a ViTPose model: {str(error).splitlines()[0]}"
+            ) from error
         for key in [key for key in tensors if f".experts.{expert}." in key]:
             shared = key.replace(f"experts.{expert}", "fc2")
             tensors[shared] = torch.cat([tensors[shared], tensors[key]])

@@ -1,4 +1,6 @@
-"""`maskhand evaluate freihand|ho3dv2|ho3dv3|dexycb|hint|compare|pose2d`: the paper's benchmarks from their original files."""
+"""`maskhand evaluate freihand|ho3dv2|ho3dv3|dexycb|hint|compare|pose2d`: the paper's benchmarks from their original
+files.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,21 @@ Weights = Annotated[str, typer.Option(help="`default`, `large`, or the path of a
 HandModelFile = Annotated[Path | None, typer.Option(help="MANO_RIGHT.pkl, for weights trained on MANO.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Measure the first so many samples only; the report says so.")]
 Refine = Annotated[
-    bool, typer.Option(help="Nudge poses towards the 2D pose, as the predictor does (ours); --no-refine: the network's answer.")
+    bool,
+    typer.Option(
+        help="Nudge poses towards the 2D pose, as the predictor does (ours); --no-refine: the network's answer."
+    ),
 ]
 Steps = Annotated[int, typer.Option(min=1, max=64, help="Rounds of unmasking.")]
 Temperature = Annotated[
     float,
-    typer.Option(min=0, help="Draw codes at this temperature, as the paper does (1); 0 takes the mean of what is likely (ours)."),
+    typer.Option(
+        min=0, help="Draw codes at this temperature, as the paper does (1); 0 takes the mean of what is likely (ours)."
+    ),
 ]
-TopK = Annotated[int | None, typer.Option(min=1, help="Draw among so many likeliest codes (the paper: 5 % of them, or 100).")]
+TopK = Annotated[
+    int | None, typer.Option(min=1, help="Draw among so many likeliest codes (the paper: 5 % of them, or 100).")
+]
 
 
 def benchmark_command(name: str, title: str) -> Any:
@@ -40,7 +49,9 @@ def benchmark_command(name: str, title: str) -> Any:
         context: typer.Context,
         root: Root,
         out: Out,
-        predictions: Annotated[Path | None, typer.Option(help="Score this pred.json or zip instead of running a model.")] = None,
+        predictions: Annotated[
+            Path | None, typer.Option(help="Score this pred.json or zip instead of running a model.")
+        ] = None,
         split: Split = None,
         model: Weights = "default",
         hand_model: HandModelFile = None,
@@ -49,10 +60,15 @@ def benchmark_command(name: str, title: str) -> Any:
         temperature: Temperature = 0.0,
         top_k: TopK = None,
         keypoints: Annotated[
-            str, typer.Option(help="2D pose: `builtin`, `truth`, or a folder of OpenPose's JSON files, laid out like ROOT.")
+            str,
+            typer.Option(help="2D pose: `builtin`, `truth`, or a folder of OpenPose's JSON files, laid out like ROOT."),
         ] = "builtin",
-        keypoint_noise: Annotated[float, typer.Option(min=0, help="With `truth`: noise in sides of the hand's box.")] = 0.0,
-        mask_share: Annotated[float, typer.Option(min=0, max=1, help="Hide this share of the hand (Table 4: 0.8, 0.9).")] = 0.0,
+        keypoint_noise: Annotated[
+            float, typer.Option(min=0, help="With `truth`: noise in sides of the hand's box.")
+        ] = 0.0,
+        mask_share: Annotated[
+            float, typer.Option(min=0, max=1, help="Hide this share of the hand (Table 4: 0.8, 0.9).")
+        ] = 0.0,
         no_reflection: Annotated[
             bool,
             typer.Option("--no-reflection", help="Align by rotations alone, as HaMeR does; official code may mirror."),
@@ -110,7 +126,9 @@ def benchmark_command(name: str, title: str) -> Any:
             notes.append(f"only the first {len(truth.samples)} samples were measured (--limit)")
         if no_reflection:
             notes.append("alignment without reflections")
-        report = evaluate(protocol, truth, found, split=split, system=system, hand_model=hand, notes=notes, mask_share=mask_share)
+        report = evaluate(
+            protocol, truth, found, split=split, system=system, hand_model=hand, notes=notes, mask_share=mask_share
+        )
         path, _ = write_report(report, out)
         typer.echo(as_markdown(report))
         typer.echo(f"-> {path}")
@@ -124,7 +142,9 @@ def compare(
     root: Root,
     first: Annotated[Path, typer.Argument(help="pred.json or zip of the first system.")],
     second: Annotated[Path, typer.Argument(help="pred.json or zip of the second system.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="PNG for the samples where the first is worst against the second.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="PNG for the samples where the first is worst against the second.")
+    ],
     split: Split = None,
     worst: Annotated[int, typer.Option(min=1, help="How many of them.")] = 12,
     limit: Limit = None,
@@ -161,7 +181,9 @@ def compare(
 def pose2d(
     benchmark: Annotated[str, typer.Argument(help="freihand, ho3dv2, ho3dv3 or dexycb.")],
     root: Root,
-    openpose: Annotated[Path | None, typer.Option(help="Folder of OpenPose's JSON files, {image}_keypoints.json.")] = None,
+    openpose: Annotated[
+        Path | None, typer.Option(help="Folder of OpenPose's JSON files, {image}_keypoints.json.")
+    ] = None,
     noise: Annotated[
         list[float] | None, typer.Option(min=0, help="Truth with this noise, in sides of the hand's box; repeat.")
     ] = None,
@@ -172,10 +194,11 @@ def pose2d(
     refine: Refine = False,
     limit: Limit = None,
 ) -> None:
-    """How much the 2D pose matters (paper Appendix F, Table 10): built-in keypoints, the truth, OpenPose's, noisy truth.
+    """How much the 2D pose matters (paper Appendix F, Table 10): built-in keypoints, the truth, OpenPose's, noisy
+    truth.
 
-    With a given 2D pose the crop is laid around it, its depth is unknown, and the model's own keypoint head, if it has one,
-    is not asked; built-in keypoints have all three.
+    With a given 2D pose the crop is laid around it, its depth is unknown, and the model's own keypoint head, if it has
+    one, is not asked; built-in keypoints have all three.
     """
     from maskhand.assets import load
     from maskhand.errors import InputError
@@ -222,7 +245,9 @@ def _source(kind: str, noise: float, truth: Truth, root: Path) -> tuple[Keypoint
     else:
         folder = Path(kind)
         if not folder.is_dir():
-            raise InputError(f"--keypoints is {kind!r}; expected `builtin`, `truth`, or a folder of OpenPose's JSON files")
+            raise InputError(
+                f"--keypoints is {kind!r}; expected `builtin`, `truth`, or a folder of OpenPose's JSON files"
+            )
         stems = [sample.image.stem for sample in truth.samples if isinstance(sample.image, Path)]
         images = {str(sample.image) for sample in truth.samples}
         flat = len(set(stems)) == len(images)
@@ -272,5 +297,7 @@ def _show_rows(title: str, rows: dict[str, dict[str, Figure]]) -> None:
     for column in columns:
         table.add_column(column, justify="right")
     for label, figures in rows.items():
-        table.add_row(label, *(f"{figures[c].value:.2f} ({figures[c].low:.2f} to {figures[c].high:.2f})" for c in columns))
+        table.add_row(
+            label, *(f"{figures[c].value:.2f} ({figures[c].low:.2f} to {figures[c].high:.2f})" for c in columns)
+        )
     Console().print(table)

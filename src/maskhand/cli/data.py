@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from maskhand.types import Detection
 
 app = typer.Typer(help="Check and prepare data sets; write the features that training reads.", no_args_is_help=True)
 cache = typer.Typer(help="Write features of the frozen image trunk once, to train on many times.", no_args_is_help=True)
@@ -71,7 +76,9 @@ def prepare(
     size: Annotated[int, typer.Option(min=32, help="Largest side of a crop [px].")] = 320,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as cores if left out.")] = None,
 ) -> None:
-    """A data set as webdataset tars: JPEG crops and npz labels, written in parallel, with a manifest of counts and hashes."""
+    """A data set as webdataset tars: JPEG crops and npz labels, written in parallel, with a manifest of counts and
+    hashes.
+    """
     from maskhand.cli.progress import track
     from maskhand.data.datasets import dataset
     from maskhand.data.shards import ShardConfig, dataset_chunks, synthetic_chunks
@@ -85,7 +92,8 @@ def prepare(
         require_packaged_photos()
         if root is not None or split is not None:
             raise InputError(
-                "synthetic images have no ROOT and no --split: maskhand data prepare synthetic -o OUT --count N --seed S"
+                "synthetic images have no ROOT and no --split: "
+                "maskhand data prepare synthetic -o OUT --count N --seed S"
             )
         seed = 1 if seed is None else seed
         if seed == TEST_SEED:
@@ -117,15 +125,17 @@ def synthetic(
     half: Annotated[
         bool, typer.Option("--half", help="The trunk in bfloat16, if the CPU has it: faster, slightly rougher.")
     ] = False,
-    images: Annotated[bool, typer.Option("--images", help="Keep the images too, to measure a trunk that learns whole.")] = False,
+    images: Annotated[
+        bool, typer.Option("--images", help="Keep the images too, to measure a trunk that learns whole.")
+    ] = False,
 ) -> None:
     """Features of synthetic images, with their truth."""
     from maskhand.data.feature_cache import cache_shards
     from maskhand.errors import InputError
     from maskhand.evaluation.synthetic import TEST_SEED
-    from maskhand.training.precision import HALF_IS_SLOW, half_is_fast
     from maskhand.synthesis.backgrounds import require_packaged_photos
     from maskhand.synthesis.scenes import TRAINING_SCENES
+    from maskhand.training.precision import HALF_IS_SLOW, half_is_fast
 
     require_packaged_photos()
     if seed == TEST_SEED:
@@ -134,7 +144,9 @@ def synthetic(
         typer.echo(HALF_IS_SLOW, err=True)
         half = False
     config = replace(TRAINING_SCENES, backgrounds=backgrounds)
-    cache_shards(out, seed=seed, shards=range(shards), rows=rows, config=config, workers=workers, half=half, images=images)
+    cache_shards(
+        out, seed=seed, shards=range(shards), rows=rows, config=config, workers=workers, half=half, images=images
+    )
     typer.echo(f"{shards} shards of {rows} images -> {out}")
 
 
@@ -145,11 +157,14 @@ def photos(
     held_out: Annotated[
         bool, typer.Option("--held-out", help="The photos that only measure, instead of those that train.")
     ] = False,
-    crops: Annotated[int, typer.Option(min=1, help="Shaken crops per photo.")] = 3,
+    crops: Annotated[int, typer.Option(min=1, help="Jittered crops per photo.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="How the crops are jittered.")] = 5,
-    images: Annotated[bool, typer.Option("--images", help="Keep the crops too, to train with data.synthetic=live.")] = False,
+    images: Annotated[
+        bool, typer.Option("--images", help="Keep the crops too, to train with data.synthetic=live.")
+    ] = False,
     teacher: Annotated[
-        str | None, typer.Option(help="Weights that teach in 3D in the landmark network's place: a file, `default`, or `large`.")
+        str | None,
+        typer.Option(help="Weights that teach in 3D in the landmark network's place: a file, `default`, or `large`."),
     ] = None,
 ) -> None:
     """Features of real photos, the landmark network's keypoints as their teacher."""
@@ -157,14 +172,20 @@ def photos(
     from maskhand.data.feature_cache import TrunkReader, write_shard
     from maskhand.data.photos import development_photos, missing_sources, photo_samples
     from maskhand.errors import InputError
+    from maskhand.io.photos import read_photo
 
     if not root.is_dir():
         raise InputError(f"folder {root} does not exist")
     for name in missing_sources(root):
         typer.echo(f"{root / name} is not there; going on without it (docs/data.md)", err=True)
     chosen = (photo for photo in development_photos(root) if photo.held_out == held_out)
-    predictor = load(teacher) if teacher else None
-    own = (lambda image, hand: predictor.from_detected(image, [hand])[0].details["landmarks"]) if predictor else None
-    samples = photo_samples(chosen, crops=crops, seed=seed, own=own)
-    rows = write_shard(out, samples, TrunkReader(), {"source": "photos", "seed": seed, "teacher": teacher}, images=images)
+    predictor = load(teacher or "default")
+
+    def landmarks(image: np.ndarray, hand: Detection) -> np.ndarray:
+        return predictor.from_detections(read_photo(image), [hand])[0].trace.landmarks
+
+    samples = photo_samples(chosen, crops=crops, seed=seed, teacher=landmarks if teacher else None)
+    rows = write_shard(
+        out, samples, TrunkReader(), {"source": "photos", "seed": seed, "teacher": teacher}, images=images
+    )
     typer.echo(f"{rows} crops -> {out}")

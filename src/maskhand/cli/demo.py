@@ -18,15 +18,24 @@ def demo(
     from rich.console import Console
 
     from maskhand.assets import embedded, load
-    from maskhand.cli.reconstruct import SideChoice, reconstruct_one, refuse_to_overwrite
+    from maskhand.cli.reconstruct import SideChoice, reconstruct_one
     from maskhand.io.files import made_folder
+    from maskhand.io.results import refuse_to_overwrite
 
     console = Console(stderr=True)
     refuse_to_overwrite(out, ["demo"])
     out = made_folder(out)
     with console.status("finding and reconstructing hands"):
         count = reconstruct_one(
-            load(), embedded("demo.jpg"), out, "demo", steps=steps, side=SideChoice.auto, boxes=None, focal=None, mesh="glb"
+            load(),
+            embedded("demo.jpg"),
+            out,
+            "demo",
+            steps=steps,
+            side=SideChoice.auto,
+            boxes=None,
+            focal=None,
+            mesh="glb",
         )
     console.print(f"{count} hand{'s' * (count != 1)} found. Look at [bold]{out / 'demo.png'}[/bold];")
     console.print(f"the mesh is {out / 'demo_0.glb'}, everything as numbers {out / 'demo.json'}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,26 +12,35 @@ from maskhand.cli import benchmark
 from maskhand.config import DEFAULT_STEPS, DRAWING_STEPS
 
 if TYPE_CHECKING:
+    from maskhand.data.cached import CachedSamples
     from maskhand.predictor import Predictor
 
 app = typer.Typer(
     help="Measure the tokenizer and the model. The tables of docs/model-card.md come from here.", no_args_is_help=True
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Save = Annotated[
+    Path | None, typer.Option(help="Folder to save the result in as JSON, with version, date and machine.")
+]
 Model = Annotated[str, typer.Option(help="`default`, `large`, or the path of a .safetensors file.")]
-Refine = Annotated[bool, typer.Option(help="Nudge poses towards the measured 2D keypoints, as the predictor does.")]
+Refine = Annotated[bool, typer.Option(help="Fit poses to the 2D keypoints, as the predictor does.")]
 Steps = Annotated[int, typer.Option(min=1, max=64, help="Rounds of unmasking.")]
+Cache = Annotated[Path | None, typer.Option(help="Folder to keep the features of the images in.")]
+Data = Annotated[Path, typer.Argument(help="Folder of the development data (docs/data.md).")]
 
 
 @app.command()
 def tokenizer(
-    poses: Annotated[Path | None, typer.Option(help="npz with recorded hands: positions_mm (N, 25, 3) in WebXR's order.")] = None,
+    poses: Annotated[
+        Path | None, typer.Option(help="npz with recorded hands: positions_mm (N, 25, 3) in WebXR's order.")
+    ] = None,
     count: Annotated[int, typer.Option(min=1, help="Held-out poses of the prior.")] = 5000,
     model: Annotated[
         str, typer.Option(help="`default`, or a .safetensors file of `maskhand train tokenizer` or `model`.")
     ] = "default",
     json_: Json = False,
+    save: Save = None,
 ) -> None:
     """What a pose loses by being spelled in tokens: held-out poses of the prior and, with --poses, recorded ones."""
     from maskhand.assets import load_tokenizer
@@ -45,7 +54,9 @@ def tokenizer(
     if poses is not None:
         recorded = tokenizer_errors(vq_mano, hand_model, recorded_poses(poses, hand_model))
         result |= {f"recorded_{key}": value for key, value in recorded.items() if key != "codes_used"}
-    show("VQ-MANO, tokens and back (our hand; not comparable with figures on MANO)", result, json_)
+    _finish(
+        "VQ-MANO, tokens and back (our hand; not comparable with figures on MANO)", "tokenizer", result, json_, save
+    )
 
 
 @app.command()
@@ -53,6 +64,7 @@ def prior(
     poses: Annotated[Path, typer.Argument(help="npz with recorded hands: positions_mm (N, 25, 3) in WebXR's order.")],
     drawn: Annotated[int, typer.Option(min=100, help="Poses drawn from the prior.")] = 20_000,
     json_: Json = False,
+    save: Save = None,
 ) -> None:
     """How far recorded poses are from the nearest drawn one, beside held-out poses of the prior itself."""
     from maskhand.evaluation.prior import prior_coverage
@@ -62,7 +74,7 @@ def prior(
 
     hand_model = HandModel(free_hand_data())
     result = prior_coverage(hand_model, recorded_poses(poses, hand_model), drawn=drawn)
-    show("the pose prior beside recorded poses (our hand)", result, json_)
+    _finish("the pose prior beside recorded poses (our hand)", "prior", result, json_, save)
 
 
 @app.command()
@@ -70,35 +82,28 @@ def synthetic(
     count: Annotated[int, typer.Option(min=1, help="Test images; they are drawn on the spot, always the same.")] = 5000,
     steps: Steps = DEFAULT_STEPS,
     refine: Refine = True,
-    cache: Annotated[Path | None, typer.Option(help="Folder to keep the features of the test images in.")] = None,
-    worst: Annotated[Path | None, typer.Option(help="Picture to draw: the 16 images whose hands come out worst.")] = None,
+    cache: Cache = None,
+    worst: Annotated[
+        Path | None, typer.Option(help="Picture to draw: the 16 images whose hands come out worst.")
+    ] = None,
     model: Model = "default",
     json_: Json = False,
+    save: Save = None,
 ) -> None:
-    """Reconstruction of synthetic test images (their own poses, shapes and seeds), beside the landmark network's own 3D."""
-    from maskhand.assets import load
+    """Reconstruction of synthetic test images (their own poses, shapes and seeds), beside the landmark network's own
+    3D.
+    """
     from maskhand.evaluation.reconstruction import reconstructed
-    from maskhand.evaluation.synthetic import synthetic_test, worst_sheet
-    from maskhand.io.files import made_folder, picture_path
+    from maskhand.evaluation.synthetic import worst_sheet
 
+    _check_picture(worst)
+    predictor, samples = _predictor_and_test(model, count, cache)
+    network, hand_model = predictor.network, predictor.hand_model
+    result = reconstructed(network, hand_model, samples, predictor.config, steps=steps, limit=count, refine=refine)
+    title = f"{count} synthetic test images, T = {steps} (our hand; not comparable with figures on MANO)"
+    _finish(title, f"synthetic-{count}-t{steps}" + "-bare" * (not refine), result.means(), json_, save)
     if worst is not None:
-        made_folder(worst.parent)
-        picture_path(worst)
-    predictor = load(model)
-    _said_of_looks(predictor, model)
-    samples = synthetic_test(count, cache, images=not predictor.model.reads_maps, upright=predictor.model.config.upright_crop)
-    result = reconstructed(
-        predictor.model,
-        predictor.hand_model,
-        samples,
-        steps=steps,
-        limit=count,
-        refine=refine,
-        calibration=predictor.calibration,
-    )
-    show(f"{count} synthetic test images, T = {steps} (our hand; not comparable with figures on MANO)", result.means(), json_)
-    if worst is not None:
-        typer.echo(f"-> {worst_sheet(result, 16, worst, upright=predictor.model.config.upright_crop)}", err=json_)
+        typer.echo(f"-> {worst_sheet(result, 16, worst, upright=network.config.crop.upright)}", err=json_)
 
 
 @app.command()
@@ -107,49 +112,42 @@ def hypotheses(
     count: Annotated[int, typer.Option(min=2, help="Hypotheses per hand.")] = 16,
     steps: Steps = DRAWING_STEPS,
     refine: Refine = True,
-    cache: Annotated[Path | None, typer.Option(help="Folder to keep the features of the test images in.")] = None,
+    cache: Cache = None,
     model: Model = "default",
     json_: Json = False,
+    save: Save = None,
 ) -> None:
     """Ranked hypotheses of synthetic test hands beside the one answer: by rank, and the best of them."""
-    from maskhand.assets import load
     from maskhand.evaluation.hypotheses import hypothesis_errors
-    from maskhand.evaluation.synthetic import synthetic_test
 
-    predictor = load(model)
-    _said_of_looks(predictor, model)
-    samples = synthetic_test(images, cache, images=not predictor.model.reads_maps, upright=predictor.model.config.upright_crop)
+    predictor, samples = _predictor_and_test(model, images, cache)
     result = hypothesis_errors(predictor, samples, count=count, steps=steps, refine=refine, limit=images)
-    show(f"{count} hypotheses of {images} synthetic test images (our hand; not comparable with figures on MANO)", result, json_)
-
-
-def _said_of_looks(predictor: Predictor, model: str) -> None:
-    if predictor.looks > 1:
-        typer.echo(f"one look at each test image is kept: these are the figures of one look, not of '{model}'", err=True)
+    title = f"{count} hypotheses of {images} synthetic test images (our hand; not comparable with figures on MANO)"
+    _finish(title, f"hypotheses-{images}-t{steps}", result, json_, save)
 
 
 @app.command()
 def rounds(
     images: Annotated[int, typer.Option(min=1, help="Test images.")] = 500,
     steps: Steps = 10,
-    cache: Annotated[Path | None, typer.Option(help="Folder to keep the features of the test images in.")] = None,
+    cache: Cache = None,
     model: Model = "default",
     json_: Json = False,
+    save: Save = None,
 ) -> None:
     """How many tokens are masked after each round, and how sure all of them are in it (paper, Appendix K)."""
-    from maskhand.assets import load
     from maskhand.evaluation.reconstruction import rounds as by_round
-    from maskhand.evaluation.synthetic import synthetic_test
 
-    predictor = load(model)
-    samples = synthetic_test(images, cache, images=not predictor.model.reads_maps, upright=predictor.model.config.upright_crop)
-    found = by_round(predictor.model, predictor.hand_model, samples, steps=steps, limit=images)
+    predictor, samples = _predictor_and_test(model, images, cache)
+    pairs = by_round(predictor.network, predictor.hand_model, samples, steps=steps, limit=images)
     result = {
         f"round_{k}_{name}": value
-        for k, pair in enumerate(found, 1)
+        for k, pair in enumerate(pairs, 1)
         for name, value in zip(("masked", "confidence"), pair, strict=True)
     }
-    show(f"confidence-guided sampling, {images} synthetic test images", result, json_)
+    _finish(
+        f"confidence-guided sampling, {images} synthetic test images", f"rounds-{images}-t{steps}", result, json_, save
+    )
 
 
 @app.command()
@@ -157,8 +155,9 @@ def sides(
     count: Annotated[int, typer.Option(min=16, help="Synthetic images.")] = 1600,
     model: Model = "default",
     json_: Json = False,
+    save: Save = None,
 ) -> None:
-    """Left or right on synthetic hands: one look, the mean with the mirror image, the likelier of both readings."""
+    """Left or right on synthetic hands: one crop, the mean with the mirror image, the likelier of both readings."""
     from maskhand.assets import load
     from maskhand.cli.progress import track
     from maskhand.evaluation.sides import side_accuracy
@@ -167,7 +166,7 @@ def sides(
     require_packaged_photos()
     with track("chunks of images", -(-count // 16)) as advance:
         result = side_accuracy(load(model), count, progress=advance)
-    show(f"sides of {count} synthetic hands", result, json_)
+    _finish(f"sides of {count} synthetic hands", f"sides-{count}", result, json_, save)
 
 
 @app.command()
@@ -178,56 +177,75 @@ def stereo(
     every: Annotated[int, typer.Option(min=1, help="Use every so manieth frame.")] = 1,
     model: Model = "default",
     json_: Json = False,
+    save: Save = None,
 ) -> None:
     """Real 3D: two calibrated cameras, triangulated joints; both cameras' frames one by one."""
     from maskhand.assets import load
     from maskhand.evaluation.stereo import stereo_errors
 
-    show(f"stereo_handpose3d, T = {steps}", stereo_errors(load(model, refine=refine), root, steps=steps, every=every), json_)
+    result = stereo_errors(load(model, refine=refine), root, steps=steps, every=every)
+    _finish(f"stereo_handpose3d, T = {steps}", f"stereo-t{steps}", result, json_, save)
 
 
 @app.command()
 def real(
-    root: Annotated[Path, typer.Argument(help="Folder of the development data (docs/data.md).")],
+    root: Data,
     steps: Steps = DEFAULT_STEPS,
     refine: Refine = True,
     every: Annotated[int, typer.Option(min=1, help="Use every so manieth stereo frame and held-out photo.")] = 1,
     worst: Annotated[
-        Path | None, typer.Option(help="Picture to draw: the 24 photos without a hand found, or with the one farthest off.")
+        Path | None,
+        typer.Option(help="Picture to draw: the 24 photos without a hand found, or with the one farthest off."),
     ] = None,
     model: Model = "default",
     json_: Json = False,
+    save: Save = None,
 ) -> None:
-    """All real evidence in one table: stereo, photos, sign digits, finger counts, videos; beside the landmark network's own."""
+    """All real evidence in one table: stereo, photos, sign digits, finger counts, videos; beside the landmark network's
+    own.
+    """
+    import dataclasses
+
     from maskhand.assets import load
     from maskhand.cli.progress import track
-    from maskhand.evaluation.real import real_evidence, worst_photos_sheet
-    from maskhand.io.files import made_folder, picture_path
+    from maskhand.evaluation.real_evidence import real_evidence
+    from maskhand.evaluation.worst_photos import worst_photos_sheet
 
-    if worst is not None:
-        made_folder(worst.parent)
-        picture_path(worst)
+    _check_picture(worst)
     with track("measuring", 6) as advance:
-        evidence = real_evidence(load(model, refine=refine), root, steps=steps, every=every, progress=lambda what: advance())
+        evidence = real_evidence(
+            load(model, refine=refine), root, steps=steps, every=every, progress=lambda what: advance()
+        )
     if worst is not None:
         typer.echo(f"-> {worst_photos_sheet(evidence, root, 24, worst)}", err=True)
-    if json_:
-        import dataclasses
-        import json
+    rows = [dataclasses.asdict(row) for row in evidence.rows]
+    _finish_rows(f"real evidence, T = {steps}", "real", rows, json_, save)
 
-        typer.echo(json.dumps([dataclasses.asdict(row) for row in evidence.rows]))
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(title=f"real evidence, T = {steps}", title_justify="left")
-    for column in ("source", "measure", "ours", "landmark network", "better", "count"):
-        table.add_column(column)
-    for row in evidence.rows:
-        theirs = "-" if row.landmark_network is None else f"{row.landmark_network:.2f}"
-        table.add_row(row.source, escape(row.measure), f"{row.ours:.2f}", theirs, row.better, str(row.count))
-    Console().print(table)
+@app.command()
+def heuristics(
+    root: Data,
+    cache: Annotated[Path, typer.Option(help="Folder to keep the features of its synthetic images in.")],
+    images: Annotated[int, typer.Option(min=1, help="Synthetic images, in shards of 250.")] = 1000,
+    every: Annotated[int, typer.Option(min=1, help="Use every so manieth training photo.")] = 8,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    model: Model = "default",
+    json_: Json = False,
+    save: Save = None,
+) -> None:
+    """Every heuristic between photo and hands switched off in turn, on images and photos that chose none of them."""
+    from maskhand.cli.progress import track
+    from maskhand.data.feature_cache import cache_shards
+    from maskhand.evaluation.heuristics import HEURISTICS_SEED, VARIANTS, measure_heuristics
+    from maskhand.synthesis.backgrounds import require_packaged_photos
+    from maskhand.synthesis.scenes import SceneConfig
+
+    require_packaged_photos()
+    shards = range(-(-images // 250))
+    cache_shards(cache, seed=HEURISTICS_SEED, shards=shards, rows=250, config=SceneConfig(), workers=workers)
+    with track("variants", len(VARIANTS)) as advance:
+        rows = measure_heuristics(root, cache, every=every, workers=workers, model=model, progress=advance)
+    _finish_rows("heuristics, each switched off in turn", "heuristics", rows, json_, save)
 
 
 for _name, _title in (
@@ -242,19 +260,71 @@ app.command()(benchmark.compare)
 app.command()(benchmark.pose2d)
 
 
-def show(title: str, values: Mapping[str, float | None], as_json: bool) -> None:
-    """A table, or one JSON object."""
+def _predictor_and_test(model: str, count: int, cache: Path | None) -> tuple[Predictor, CachedSamples]:
+    """The predictor and the synthetic test images it reads, one view each."""
+    from maskhand.assets import load
+    from maskhand.evaluation.synthetic import synthetic_test
+
+    predictor = load(model)
+    if predictor.reconstructor.views > 1:
+        typer.echo(
+            f"one view of each test image is kept: these are the figures of one view, not of '{model}'", err=True
+        )
+    network = predictor.network
+    samples = synthetic_test(count, cache, images=network.input_px is not None, upright=network.config.crop.upright)
+    return predictor, samples
+
+
+def _check_picture(path: Path | None) -> None:
+    from maskhand.io.files import made_folder, picture_path
+
+    if path is not None:
+        made_folder(path.parent)
+        picture_path(path)
+
+
+def _finish(title: str, name: str, values: Mapping[str, float | None], as_json: bool, save: Path | None) -> None:
+    """Save and show named numbers."""
     import json
 
+    from maskhand.evaluation.results import save_result
+
+    if save is not None:
+        typer.echo(f"-> {save_result(save, name, dict(values))}", err=True)
     if as_json:
         typer.echo(json.dumps({key: None if value is None else round(value, 4) for key, value in values.items()}))
         return
+    rows = [{"measure": key, "value": value} for key, value in values.items()]
+    _table(title, rows)
+
+
+def _finish_rows(title: str, name: str, rows: list[dict[str, Any]], as_json: bool, save: Path | None) -> None:
+    """Save and show a table."""
+    import json
+
+    from maskhand.evaluation.results import save_result
+
+    if save is not None:
+        typer.echo(f"-> {save_result(save, name, rows)}", err=True)
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    _table(title, rows)
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
+    def text(value: Any) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.3f}" if isinstance(value, float) else escape(str(value))
+
     table = Table(title=title, title_justify="left")
-    table.add_column("measure")
-    table.add_column("value", justify="right")
-    for key, value in values.items():
-        table.add_row(key, "-" if value is None else f"{value:.3f}")
+    for column in rows[0]:
+        table.add_column(column.replace("_", " "), justify="right" if isinstance(rows[0][column], float) else "left")
+    for row in rows:
+        table.add_row(*(text(value) for value in row.values()))
     Console().print(table)

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from maskhand.cli.reconstruct import MeshFormat, refuse_to_overwrite, write_result
+from maskhand.cli.reconstruct import MeshFormat
 from maskhand.config import DRAWING_STEPS
+from maskhand.io.results import refuse_to_overwrite, write_result
 
 
 def hypotheses(
@@ -22,7 +23,8 @@ def hypotheses(
     refine: Annotated[bool, typer.Option(help="Nudge poses towards the measured 2D keypoints.")] = True,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
 ) -> None:
-    """Draw other poses that the hands of a photo may have, likeliest first: where fingers are hidden, one answer says too much.
+    """Draw other poses that the hands of a photo may have, likeliest first: where fingers are hidden, one answer says
+    too much.
 
     For each hand K of photo NAME the folder gets NAME_hand_K.png (some of them, on the photo and from another side) and
     NAME_hand_K.json, whose hands are the hypotheses; meshes with --format.
@@ -43,14 +45,16 @@ def hypotheses(
     read = read_photo(photo)
     predictor = load(model, device=device, refine=refine)
     with console.status("finding hands"):
-        hands = predictor.from_photo(read)
+        hands = predictor(read)
     names = [f"{photo.stem}_hand_{k}" for k in range(len(hands))]
     refuse_to_overwrite(out, names)
     out = made_folder(out)
     for hand, name in zip(hands, names, strict=True):
         with console.status(f"drawing poses of the {hand.side} hand"):
-            drawn = predictor.hypotheses(read.pixels, hand, count, steps=steps, seed=seed)
-        write_result(out, name, photo, read, drawn, draw_hypotheses(read.pixels, drawn), steps=steps, mesh=format_.value)
+            drawn = predictor.hypotheses(read, hand, count, steps=steps, seed=seed)
+        write_result(
+            out, name, photo, read, drawn, draw_hypotheses(read.pixels, drawn), steps=steps, mesh=format_.value
+        )
         console.print(f"{hand.side} hand: {count} hypotheses -> {escape(str(out / name))}.png", soft_wrap=True)
     if not hands:
         console.print(f"no hand found in {escape(photo.name)}")

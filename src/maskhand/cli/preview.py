@@ -1,4 +1,4 @@
-"""`maskhand preview ...`: the images that training makes, and where the model looks in a photo."""
+"""`maskhand preview ...`: the images that training makes, and where attention samples a photo."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Look at what training sees, and where the model looks.", no_args_is_help=True)
+app = typer.Typer(help="Pictures of training images, and of the model's attention.", no_args_is_help=True)
 
 
 @app.command()
@@ -15,7 +15,9 @@ def synthetic(
     out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write.")] = Path("synthetic.png"),
     count: Annotated[int, typer.Option(min=1, max=400, help="How many images.")] = 32,
     seed: Annotated[int, typer.Option(min=0, help="Which ones.")] = 0,
-    keypoints: Annotated[bool, typer.Option(help="Draw the true keypoints on every other one: green seen, red hidden.")] = True,
+    keypoints: Annotated[
+        bool, typer.Option(help="Draw the true keypoints on every other one: green seen, red hidden.")
+    ] = True,
 ) -> None:
     """A contact sheet of synthetic training images."""
     import cv2
@@ -49,21 +51,22 @@ def attention(
     layer: Annotated[int, typer.Option(min=1, help="Which of the synthesizer's layers.")] = 1,
     model: Annotated[str, typer.Option(help="`default`, or the path of a .safetensors file.")] = "default",
 ) -> None:
-    """Where the model looks for each token of a hand (paper, Figure 16): from the yellow points, at the red ones."""
+    """Where the synthesizer samples the image for each token of a hand (paper, Figure 16): around yellow points, at red
+    ones.
+    """
     import numpy as np
 
     from maskhand.assets import load
     from maskhand.errors import InputError
-    from maskhand.io.files import made_folder, picture_path
+    from maskhand.io.files import made_folder, picture_path, written_picture
     from maskhand.io.photos import read_photo
     from maskhand.rendering.overlay import draw_attention
-    from maskhand.io.files import written_picture
 
     made_folder(out.parent)
     picture_path(out)
     read, predictor = read_photo(photo), load(model)
-    hands = predictor.from_photo(read)
+    hands = predictor(read)
     if not hands:
         raise InputError(f"no hand found in {photo}")
-    rows = [draw_attention(read.pixels, hand, *predictor.attention(read.pixels, hand, layer)) for hand in hands]
+    rows = [draw_attention(read.pixels, hand, predictor.attention(read, hand, layer)) for hand in hands]
     typer.echo(f"{len(hands)} hand{'s' * (len(hands) != 1)} -> {written_picture(out, np.vstack(rows))}")

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Train the tokenizer (stage 1) or the model (stage 2). Stopped runs go on where they were.", no_args_is_help=True
+    help="Train the tokenizer (stage 1) or the model (stage 2). Stopped runs go on where they were.",
+    no_args_is_help=True,
 )
 
 Config = Annotated[Path, typer.Option(help="TOML file; the project's own are in configs/.")]
@@ -32,7 +33,13 @@ def tokenizer(config: Config, out: Out, set_: Set = None, stop_after: StopAfter 
 
     settings = load(TokenizerTraining, config, set_ or [])
     torch.manual_seed(settings.train.seed)
-    fit(TokenizerStage(settings, HandModel(free_hand_data())), settings.train, out, resume=not fresh, stop_after=stop_after)
+    fit(
+        TokenizerStage(settings, HandModel(free_hand_data())),
+        settings.train,
+        out,
+        resume=not fresh,
+        stop_after=stop_after,
+    )
 
 
 @app.command()
@@ -46,8 +53,8 @@ def model(config: Config, out: Out, set_: Set = None, stop_after: StopAfter = No
     from maskhand.hand_model.free_hand import free_hand_data
     from maskhand.hand_model.layer import HandModel
     from maskhand.training.loop import fit
+    from maskhand.training.model_stage import ModelStage
     from maskhand.training.settings import ModelTraining
-    from maskhand.training.transformer_stage import ModelStage
 
     settings = load(ModelTraining, config, set_ or [])
     torch.manual_seed(settings.train.seed)
@@ -56,33 +63,18 @@ def model(config: Config, out: Out, set_: Set = None, stop_after: StopAfter = No
 
 
 @app.command()
-def average(
-    later: Annotated[Path, typer.Argument(help="Weights of a run.")],
-    earlier: Annotated[Path, typer.Argument(help="Weights of the run that it, or one before it, started from.")],
-    out: Annotated[Path, typer.Option("-o", "--out", dir_okay=False, help="File to write.")],
-    share: Annotated[float, typer.Option(min=0, max=1, help="Share of the later weights.")] = 0.75,
-    keep: Annotated[
-        list[str] | None, typer.Option(help="Beginning of names of weights that are taken as the later run has them; repeat.")
-    ] = None,
-) -> None:
-    """Average the weights of a run with those it started from: often keeps the best of both. Then measure."""
-    _needs_train_extra()
-    from maskhand.training.export import average_weights
-
-    typer.echo(average_weights(later, earlier, out, share=share, keep=tuple(keep or ())))
-
-
-@app.command()
-def ship(
+def export(
     weights: Annotated[Path, typer.Argument(help="best.safetensors or last.safetensors of a model run.")],
-    out: Annotated[Path, typer.Option("-o", "--out", dir_okay=False, help="File to write, fp16, confidence calibrated.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", dir_okay=False, help="File to write: fp16, confidence calibrated.")
+    ],
     cache: Annotated[Path, typer.Option(help="Shards with truth to calibrate on, not the test's.")],
 ) -> None:
-    """Turn trained weights into a file to ship: half precision, and the confidence fitted on held-out images."""
+    """Turn trained weights into a file to ship: half precision, and the confidence calibrated on held-out images."""
     _needs_train_extra()
-    from maskhand.training.export import ship_weights
+    from maskhand.training.export import export_weights
 
-    typer.echo(ship_weights(weights, out, cache))
+    typer.echo(export_weights(weights, out, cache))
 
 
 def _needs_train_extra() -> None:

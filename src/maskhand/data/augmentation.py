@@ -8,29 +8,33 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, pad
 
 TURN, GROWTH, SHIFT = 0.08, 0.04, 0.03
-"""Spread of turns [rad], of the logarithm of scales, and of shifts, crop from -1 to 1: half of what `jittered` crops differ by."""
+"""Standard deviations of turns [rad], of the logarithm of scales, and of shifts, crop from -1 to 1: half of what
+jittered crops differ by."""
 GAIN, GAMMA = 0.05, 0.1
-"""Spread of the colours' gains and of the logarithm of the exponent."""
+"""Standard deviations of the colours' gains and of the logarithm of the exponent."""
 
 
-def warped(batch: dict[str, Tensor], amount: float = 1.0) -> tuple[Float[Tensor, "B 3 S S"], dict[str, Tensor]]:
-    """Images of a batch in [0, 1] and the batch with its truth, both turned, scaled and moved by chance; `amount` 0: as they are.
+def augmented(
+    batch: dict[str, Tensor], amount: float = 1.0, generator: torch.Generator | None = None
+) -> dict[str, Tensor]:
+    """The batch with its image in [0, 1], (B, 3, S, S), image and truth turned, scaled and shifted by chance; 0: as
+    they are.
 
     Turns are about the crop's axis, so that a pose turns with its picture; scales and shifts change the camera alone.
     """
-    image = batch["image"].permute(0, 3, 1, 2).float() / 255
+    image: Float[Tensor, "B 3 S S"] = batch["image"].permute(0, 3, 1, 2).float() / 255
     if not amount:
-        return image, batch
+        return {**batch, "image": image}
     count = len(image)
 
     def drawn(*shape: int) -> Tensor:
-        return amount * torch.randn(count, *shape, device=image.device)
+        return amount * torch.randn(count, *shape, device=image.device, generator=generator)
 
-    angle, grown, shift = TURN * drawn(), (GROWTH * drawn()).exp(), SHIFT * drawn(2)
+    angle, growth, shift = TURN * drawn(), (GROWTH * drawn()).exp(), SHIFT * drawn(2)
     cosine, sine = angle.cos(), angle.sin()
     turn = torch.stack([cosine, -sine, sine, cosine], -1).unflatten(-1, (2, 2))
-    # What lies at p comes to lie at grown * turn p + shift.
-    back = turn.mT / grown[:, None, None]
+    # What lies at p comes to lie at growth * turn p + shift.
+    back = turn.mT / growth[:, None, None]
     theta = torch.cat([back, -(back @ shift[..., None])], -1)
     grid = affine_grid(theta, list(image.shape), align_corners=False)
     image = grid_sample(image, grid, padding_mode="border", align_corners=False)
@@ -39,5 +43,11 @@ def warped(batch: dict[str, Tensor], amount: float = 1.0) -> tuple[Float[Tensor,
     about[:, 2, 2] = 1
     pose = batch["pose"].clone()
     pose[:, 0] = about @ pose[:, 0]
-    places = grown[:, None, None] * (batch["keypoints_2d"] @ turn.mT) + shift[:, None]
-    return image, {**batch, "pose": pose, "keypoints_2d": places, "keypoints_3d": batch["keypoints_3d"] @ about.mT}
+    places = growth[:, None, None] * (batch["keypoints_2d"] @ turn.mT) + shift[:, None]
+    return {
+        **batch,
+        "image": image,
+        "pose": pose,
+        "keypoints_2d": places,
+        "keypoints_3d": batch["keypoints_3d"] @ about.mT,
+    }

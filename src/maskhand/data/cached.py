@@ -8,12 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from maskhand.data.feature_cache import TRUTH, open_shard
 from maskhand.errors import InputError
+from maskhand.types import Keypoints2D
 
 
 class CachedSamples:
@@ -64,18 +65,32 @@ class CachedSamples:
         batch["map8"] = torch.from_numpy(maps).float()
         return batch
 
-    def seen(self, index: np.ndarray, size: int | None) -> tuple[dict[str, Tensor], dict[int, Tensor] | Tensor]:
-        """The rows of a batch, and what a model sees of them: (n, 3, size, size) crops in [0, 1], or, if None, maps by scale."""
+    def inputs(self, index: np.ndarray, size: int | None) -> tuple[dict[str, Tensor], dict[int, Tensor] | Tensor]:
+        """The rows of a batch, and a network's input: (n, 3, size, size) crops in [0, 1], or, for None, maps by
+        scale.
+        """
         if size is None:
             rows = self.rows(index)
             return rows, {4: rows["map8"]}
         rows = self.images(index)
         crops = rows["image"].permute(0, 3, 1, 2).float() / 255
-        return rows, crops if crops.shape[-1] == size else interpolate(crops, size=(size, size), mode="bilinear", antialias=True)
+        return rows, crops if crops.shape[-1] == size else interpolate(
+            crops, size=(size, size), mode="bilinear", antialias=True
+        )
+
+
+def batch_keypoints(points: Float[Tensor, "B 21 4"]) -> Keypoints2D:
+    """The landmark network's keypoints of a batch from their rows in a shard: x, y, presence, depth."""
+    presence = points[..., 2]
+    return Keypoints2D(
+        points[..., :2], presence, points[..., 3], presence[:, 0], "landmark_network", "landmark_network"
+    )
 
 
 def mixed_indices(sizes: Sequence[int], shares: Sequence[float], batch: int, seed: int, step: int) -> list[np.ndarray]:
-    """Row numbers into each table for one batch: fixed shares, every table walked in a fresh random order each epoch."""
+    """Row numbers into each table for one batch: fixed shares, every table walked in a fresh random order each
+    epoch.
+    """
     counts = [round(batch * share / sum(shares)) for share in shares]
     counts[0] += batch - sum(counts)
     chosen = []
@@ -90,8 +105,9 @@ def mixed_indices(sizes: Sequence[int], shares: Sequence[float], batch: int, see
     return chosen
 
 
-def moved(rows: dict[str, Tensor], cells: Int[np.ndarray, "n 2"]) -> dict[str, Tensor]:
-    """Rows as if their crops had been cut elsewhere: right and down by whole cells of the map, whose edge is repeated.
+def shifted(rows: dict[str, Tensor], cells: Int[np.ndarray, "n 2"]) -> dict[str, Tensor]:
+    """Rows as if their crops had been cut elsewhere: right and down by whole cells of the map, whose edge is
+    repeated.
 
     The trunk up to its stride 8 would make the same of such a crop but for the edge; what follows would not.
     """
@@ -115,11 +131,15 @@ def mixed_batches(
     *,
     shift: int = 0,
 ) -> Iterator[dict[str, Tensor]]:
-    """The batches of these numbers, with fixed shares of each table. shift: cells that crops move at most (`moved`)."""
+    """The batches of these numbers, with fixed shares of each table. shift: cells that crops move at most
+    (`shifted`).
+    """
     for step in steps:
         indices = mixed_indices([len(t) for t in tables], shares, batch, seed, step)
         parts = [table.rows(index) for table, index in zip(tables, indices, strict=True) if len(index)]
         rows = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
         if shift:
-            rows = moved(rows, np.random.default_rng((seed, len(tables), step)).integers(-shift, shift + 1, (batch, 2)))
+            rows = shifted(
+                rows, np.random.default_rng((seed, len(tables), step)).integers(-shift, shift + 1, (batch, 2))
+            )
         yield rows

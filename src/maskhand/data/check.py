@@ -38,7 +38,13 @@ class Findings:
 
 
 def check(
-    dataset: Dataset, root: str | Path, split: str, *, limit: int | None = None, every_image: bool = True, tiles: int = 32
+    dataset: Dataset,
+    root: str | Path,
+    split: str,
+    *,
+    limit: int | None = None,
+    every_image: bool = True,
+    tiles: int = 32,
 ) -> Findings:
     """Read all samples of a split and their images.
 

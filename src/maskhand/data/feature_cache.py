@@ -2,14 +2,15 @@
 
 A shard is a folder of .npy arrays, one row per crop (a right hand, upright), N rows:
 
-    map8 (N, 40, 28, 28) f16                                 the trunk's map of stride 8
-    points (N, 21, 4) f32                                    network keypoints: x, y in [-1, 1], presence as confidence, depth
-    world (N, 21, 3) f32                                     network's own 3D [m], wrist at the origin
-    pose (N, 16, 3, 3), shape (N, 10), keypoints_3d (N, 21, 3), keypoints_2d (N, 21, 2), visible (N, 21)
-    labelled (N,) bool                                       False: a photo, whose keypoints_2d and _3d are a teacher's
-    jpeg (bytes,) u8, jpeg_end (N,) i64                      if asked for: the crops themselves, for a trunk that learns whole
+    map8 (N, 40, 28, 28) f16                                 the trunk's map of stride 8 points (N, 21, 4) f32
+    network keypoints: x, y in [-1, 1], presence as confidence, depth world (N, 21, 3) f32
+    network's own 3D [m], wrist at the origin pose (N, 16, 3, 3), shape (N, 10), keypoints_3d (N, 21, 3), keypoints_2d
+    (N, 21, 2), visible (N, 21) labelled (N,) bool                                       False: a photo, whose
+    keypoints_2d and _3d are a teacher's jpeg (bytes,) u8, jpeg_end (N,) i64                      if asked for: the
+    crops themselves, for a trunk that learns whole
 
-meta.json says what made it. A shard is complete once meta.json exists; a run that was stopped goes on with the missing ones.
+meta.json says what made it. A shard is complete once meta.json exists; a run that was stopped goes on with the missing
+ones.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ TRUTH = {
 class TrunkReader:
     """Runs the frozen landmark network over crops, in batches.
 
-    `half` runs it in bfloat16: twice as fast where the CPU has it (`half_is_fast`), landmarks off by a third of a pixel of 224.
+    `half` runs it in bfloat16: twice as fast where the CPU has it (`half_is_fast`), landmarks off by a third of a pixel
+    of 224.
     """
 
     def __init__(
@@ -59,14 +61,18 @@ class TrunkReader:
     def __call__(self, images: np.ndarray, near: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Rows of map8, points and world for (B, 224, 224, 3) uint8 crops.
 
-        near: (B, 21, 2) keypoints of crops that show their hands as they come, for points that are read upright all the same.
+        near: (B, 21, 2) keypoints of crops that show their hands as they come, for points that are read upright all the
+        same.
         """
         x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255
         with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
             maps, pooled = self.network.trunk(x.contiguous(memory_format=torch.channels_last))
-        read = self.network.read(pooled.float())
+        read = self.network.heads(pooled.float())
         world = read.world - read.world[:, :1]
-        points = read.keypoints if near is None else self.network.keypoints_as_upright(x, torch.from_numpy(near).to(x))
+        keypoints = (
+            read.keypoints if near is None else self.network.keypoints_turned_upright(x, torch.from_numpy(near).to(x))
+        )
+        points = torch.cat([keypoints.xy, keypoints.confidence[..., None], keypoints.depth[..., None]], -1)
         rows = {"map8": maps[8].half(), "points": points, "world": world}
         return {key: value.cpu().contiguous().numpy() for key, value in rows.items()}
 
@@ -107,7 +113,9 @@ def write_shard(
             waiting.append(image)
             truths.append(truth)
             if images:
-                jpegs.append(cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].ravel())
+                jpegs.append(
+                    cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].ravel()
+                )
             if len(waiting) == reader.batch:
                 flush()
         flush()
@@ -212,11 +220,17 @@ def missing_shards(root: str | Path, shards: Iterable[int], **settings: Any) -> 
         if not path.exists():
             missing.append(shard)
             continue
-        there, wanted = json.loads(path.read_text()), synthetic_meta(shard=shard, **settings) | {"points": POINTS_VERSION}
-        other = [key for key, value in wanted.items() if there.get(key) != value and not (key == "images" and there.get(key))]
+        there, wanted = (
+            json.loads(path.read_text()),
+            synthetic_meta(shard=shard, **settings) | {"points": POINTS_VERSION},
+        )
+        other = [
+            key for key, value in wanted.items() if there.get(key) != value and not (key == "images" and there.get(key))
+        ]
         if other:
             raise InputError(
-                f"{path.parent} was made with other settings ({', '.join(other)}), or by a version that drew other images; "
+                f"{path.parent} was made with other settings ({', '.join(other)}), "
+                "or by a version that drew other images; "
                 "name another folder, or remove it"
             )
     return missing

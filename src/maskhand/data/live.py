@@ -54,7 +54,11 @@ def with_photos(
         kept = {key: values.to(keep_on) for key, values in photos.images(np.arange(len(photos))).items()}
     for step, batch in zip(steps, live, strict=True):
         index = mixed_indices([len(photos)], [1.0], count, seed, step)[0]
-        rows = photos.images(index) if keep_on is None else {k: values[_sent(index, keep_on)] for k, values in kept.items()}
+        rows = (
+            photos.images(index)
+            if keep_on is None
+            else {k: values[_sent(index, keep_on)] for k, values in kept.items()}
+        )
         yield {key: torch.cat([values, rows[key].to(values.device)]) for key, values in batch.items()}
 
 
@@ -69,11 +73,12 @@ def live_batches(
     repeats: int = 1,
     device: torch.device | str = "cpu",
 ) -> Iterator[dict[str, Tensor]]:
-    """The batches of these numbers, the same ones whatever the number of workers: batch k is drawn from chunks of its own.
+    """The batches of these numbers, the same ones whatever the number of workers: batch k is drawn from chunks of its
+    own.
 
-    Some samples are left over if `batch` is not a whole number of chunks (`CHUNK`).
-    With `repeats` above 1 it is drawn from a window of chunks that moves on by so many fewer each step; the first batch waits
-    until it is full. Batches and window lie on `device`.
+    Some samples are left over if `batch` is not a whole number of chunks (`CHUNK`). With `repeats` above 1 it is drawn
+    from a window of chunks that moves on by so many fewer each step; the first batch waits until it is full. Batches
+    and window lie on `device`.
     """
     chunks = -(-batch // (CHUNK * repeats))
     window = chunks * (WINDOW_STEPS if repeats > 1 else 1)

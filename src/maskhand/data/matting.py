@@ -11,7 +11,8 @@ _ROUNDS = 4
 def matte(photo: np.ndarray) -> np.ndarray:
     """How much of each pixel is the hand. (H, W, 3) uint8 RGB with one plain background -> (H, W) float32 in [0, 1]
 
-    What differs from the colour along the upper edges starts GrabCut; its largest piece is kept. All 0 where nothing differs.
+    What differs from the colour along the upper edges starts GrabCut; its largest piece is kept. All 0 where nothing
+    differs.
     """
     lab = cv2.cvtColor(photo, cv2.COLOR_RGB2LAB).astype(np.float32)
     height = len(lab)
@@ -25,7 +26,9 @@ def matte(photo: np.ndarray) -> np.ndarray:
     mask = np.where(differs > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     if (mask == cv2.GC_PR_FGD).all() or (mask == cv2.GC_PR_BGD).all():
         return np.zeros(mask.shape, np.float32)
-    cv2.grabCut(np.ascontiguousarray(photo), mask, None, np.zeros((1, 65)), np.zeros((1, 65)), _ROUNDS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+    cv2.grabCut(
+        np.ascontiguousarray(photo), mask, None, np.zeros((1, 65)), np.zeros((1, 65)), _ROUNDS, cv2.GC_INIT_WITH_MASK
+    )  # type: ignore[call-overload]
     hand = (mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)
     count, pieces, measures, _ = cv2.connectedComponentsWithStats(hand.astype(np.uint8))
     if count < 2:

@@ -14,22 +14,23 @@ import cv2
 import numpy as np
 import torch
 
+from maskhand.backbones.landmark_trunk import INPUT_PX
 from maskhand.data.feature_cache import photo_truth
 from maskhand.data.matting import matte, put_before
-from maskhand.detection.hand_detector import HandFinder
-from maskhand.detection.landmark_network import INPUT_PX
+from maskhand.detection.hand_detector import PalmHandDetector
+from maskhand.detection.landmark_reader import LandmarkReader
 from maskhand.errors import InputError
+from maskhand.geometry.augmentation import jittered_crop
 from maskhand.geometry.camera import turn_to_ray
 from maskhand.geometry.crop import Crop, crop_around
-from maskhand.geometry.augmentation import jittered_crop
 from maskhand.io.photos import PHOTO_SUFFIXES, read_photo
-from maskhand.keypoints.heatmap_head import disagreement
-from maskhand.types import DetectedHand
+from maskhand.keypoints.fusion import keypoint_disagreement
 from maskhand.synthesis.backgrounds import background
+from maskhand.types import Detection
 
-CONTRADICTION = 0.07
-"""How far the landmark network's first look and its mean over jittered crops lie apart [sizes of the hand] where one of them is
-wrong [ours]."""
+MAX_CONTRADICTION = 0.07
+"""Distance of the landmark network's first reading and its mean over jittered crops, in sizes of the hand, above which
+one of them is wrong."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,11 @@ def missing_sources(root: str | Path) -> list[str]:
 
 
 def development_photos(root: str | Path, *, video_step: int = 2, only: str | None = None) -> Iterator[SourcePhoto]:
-    """Every photo of the sources marked for training that are there, the held-out ones flagged; of one, if `only` names it.
+    """Every photo of the sources marked for training that are there, the held-out ones flagged; of one, if `only` names
+    it.
 
-    Held out: a fifth of the blocks of ten file numbers of sign_digits (the nearest thing to persons there), every fifth file
-    of each folder of real_crops.
+    Held out: a fifth of the blocks of ten file numbers of sign_digits (the nearest thing to persons there), every fifth
+    file of each folder of real_crops.
     """
     root = Path(root)
     if only in (None, "sign_digits"):
@@ -98,59 +100,59 @@ def video_frames(path: str | Path) -> Iterator[np.ndarray]:
         ok, frame = capture.read()
 
 
-OwnJoints = Callable[[np.ndarray, DetectedHand], np.ndarray]
-"""A model's landmarks (21, 3) [m, the photo's camera frame] of a hand found in a photo: the network's points on its mesh."""
+LandmarkTeacher = Callable[[np.ndarray, Detection], np.ndarray]
+"""From a photo and a hand detected in it to a model's landmarks (21, 3) [m, the photo's camera frame] on its mesh."""
 
 
-def teach(
-    finder: HandFinder,
+def mean_landmarks(
+    reader: LandmarkReader,
     image: np.ndarray,
-    hand: DetectedHand,
+    hand: Detection,
     rng: np.random.Generator,
     *,
-    own: OwnJoints | None = None,
-    looks: int = 6,
+    teacher: LandmarkTeacher | None = None,
+    views: int = 6,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The landmark network's mean answer over jittered crops: (21, 2) [px] and (21, 3) [m] in the photo's axes.
+    """The landmark network's mean over jittered crops: (21, 2) [px] and (21, 3) [m] in the photo's axes.
 
-    In 3D: its keypoints with their depth, as the crop sees them, which are nearer to the truth on real photos than its metric
-    output (docs/model-card.md), brought to that output's size. With a model at hand (`own`), that one's answer in the photo's
-    camera frame, which has these keypoints in it already if it is refined.
+    In 3D: its keypoints with their depth, as the crop sees them, which are nearer to the truth on real photos than its
+    metric output, brought to that output's size; with a `teacher`, its landmarks in the photo's camera frame.
     """
-    crops = [jittered_crop(crop_around(hand.keypoints, mirrored=hand.side == "left"), rng) for _ in range(looks)]
-    answers = finder.read(image, crops)
-    flat = np.mean([a.keypoints[:, :2] for a in answers], 0)
-    if own is not None:
-        return flat, own(image, hand).astype(np.float64)
-    relief = np.mean([a.relief for a in answers], 0)
-    size = np.mean([np.linalg.norm(a.world - a.world[:1]) for a in answers if a.world is not None])
+    crop = crop_around(hand.xy, mirrored=hand.side == "left")
+    readings = reader.read(image, [jittered_crop(crop, rng) for _ in range(views)])
+    flat = np.mean([reading.xy for reading in readings], 0)
+    if teacher is not None:
+        return flat, teacher(image, hand).astype(np.float64)
+    relief = np.mean([reading.relief for reading in readings], 0)
+    size = np.mean([np.linalg.norm(reading.world - reading.world[:1]) for reading in readings])  # type: ignore[index]
     return flat, relief * size / np.linalg.norm(relief)
 
 
 def photo_samples(
-    photos: Iterator[SourcePhoto], *, crops: int, seed: int, own: OwnJoints | None = None
+    photos: Iterator[SourcePhoto], *, crops: int, seed: int, teacher: LandmarkTeacher | None = None
 ) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
     """`crops` jittered, recoloured crops of the surest hand of each photo, with the teacher's keypoints as truth.
 
     Hands before a plain wall are cut out and put before something else in all crops but the first. A photo on which the
-    teacher contradicts itself (`CONTRADICTION`) teaches nothing.
+    landmark network contradicts itself (`MAX_CONTRADICTION`) teaches nothing.
     """
-    finder = HandFinder()
+    detector = PalmHandDetector.on("cpu")
     for k, photo in enumerate(photos):
-        found = finder.find(photo.image)
-        if not found:
+        detections = detector.detect(photo.image)
+        if not detections:
             continue
-        rng = np.random.default_rng((seed, k))
-        flat, world = teach(finder, photo.image, found[0], rng, own=own)
-        if disagreement(*(torch.from_numpy(points[None]) for points in (found[0].keypoints, flat))) > CONTRADICTION:
+        rng, hand = np.random.default_rng((seed, k)), detections[0]
+        own = hand.xy
+        flat, world = mean_landmarks(detector.reader, photo.image, hand, rng, teacher=teacher)
+        if keypoint_disagreement(*(torch.from_numpy(points[None]) for points in (own, flat))) > MAX_CONTRADICTION:
             continue
-        hand = matte(photo.image) if photo.plain else None
+        matted = matte(photo.image) if photo.plain else None
         for number in range(crops):
-            crop = jittered_crop(crop_around(found[0].keypoints, mirrored=found[0].side == "left"), rng)
+            crop = jittered_crop(crop_around(own, mirrored=hand.side == "left"), rng)
             image = recoloured(crop.extract(photo.image, INPUT_PX), rng)
-            if hand is not None and hand.any() and number > 0:
-                image = put_before(image, crop.extract(hand, INPUT_PX), background(INPUT_PX, rng))
-            ahead = np.eye(3) if own is None else _straight_ahead(photo.image, crop)
+            if matted is not None and matted.any() and number > 0:
+                image = put_before(image, crop.extract(matted, INPUT_PX), background(INPUT_PX, rng))
+            ahead = np.eye(3) if teacher is None else _straight_ahead(photo.image, crop)
             in_crop = world @ ahead @ crop.camera_rotation()
             yield image, photo_truth(crop.to_crop(flat), in_crop * ([-1, 1, 1] if crop.mirrored else 1))
 
@@ -159,7 +161,9 @@ def _straight_ahead(image: np.ndarray, crop: Crop) -> np.ndarray:
     """(3, 3) from the photo's camera frame to that of a camera that looks straight at the crop, for rows of points."""
     height, width = image.shape[:2]
     focal = torch.tensor([read_photo(image).focal_px], dtype=torch.float64)
-    return turn_to_ray(torch.tensor(crop.centre), focal, torch.tensor([width / 2, height / 2], dtype=torch.float64)).numpy()
+    return turn_to_ray(
+        torch.tensor(crop.centre), focal, torch.tensor([width / 2, height / 2], dtype=torch.float64)
+    ).numpy()
 
 
 def recoloured(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

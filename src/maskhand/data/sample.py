@@ -29,8 +29,8 @@ _MEAN_BONES = np.array(
     + [0.0326, 0.0303, 0.1084, 0.0458, 0.0285, 0.0316, 0.1036, 0.0360, 0.0183, 0.0237]
 )
 STRANGE, BETTER = 0.20, 0.6
-"""A hand whose bone lengths are this far from the mean hand's, and this much nearer to it when read in another known order, is
-taken to be in that order (measured: 99 % of 2,000 hands of the prior with 4 mm of noise lie within 0.19)."""
+"""A hand whose bone lengths are this far from the mean hand's, and this much nearer to it when read in another known
+order, is taken to be in that order (measured: 99 % of 2,000 hands of the prior with 4 mm of noise lie within 0.19)."""
 
 
 def to_keypoints(points: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
@@ -63,8 +63,8 @@ def likely_order(points: np.ndarray) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One hand. Image in pixels (the centre of the top left one is 0.5, 0.5); 3D in metres, camera frame x right, y down,
-    z forward; 21 keypoints in OpenPose's order. What a data set lacks is None.
+    """One hand. Image in pixels (the centre of the top left one is 0.5, 0.5); 3D in metres, camera frame x right, y
+    down, z forward; 21 keypoints in OpenPose's order. What a data set lacks is None.
     """
 
     name: str
@@ -85,7 +85,8 @@ class Sample:
     intrinsic: np.ndarray | None = None
     """(3, 3) [px]."""
     mano_pose: np.ndarray | None = None
-    """(48,) axis angles, the first against the camera: the data set's docstring says whether MANO's mean pose is in the rest."""
+    """(48,) axis angles, the first against the camera: the data set's docstring says whether MANO's mean pose is in the
+    rest."""
     mano_shape: np.ndarray | None = None
     """(10,)."""
 
@@ -149,7 +150,9 @@ def problems(sample: Sample) -> list[str]:
             found.append(f"keypoints_3d look like they are in {order} joint order")
         size = float(bone_lengths(points).sum())
         if not 0.2 < size < 3.0:
-            found.append(f"keypoints_3d: the hand's bones are {size:.3g} m long together; a hand's are 0.5 to 1 m (other unit?)")
+            found.append(
+                f"keypoints_3d: the hand's bones are {size:.3g} m long together; a hand's are 0.5 to 1 m (other unit?)"
+            )
     if sample.keypoints_2d is not None and (sample.keypoints_2d[:, 2] > 0).sum() == 0:
         found.append("no keypoint is annotated")
     if not found and (sample.box is not None or sample.keypoints_2d is not None):

@@ -1,12 +1,12 @@
 """Any data set as webdataset tars: per hand a JPEG crop and an npz of its labels, no pickles.
 
     {name}-{split}-{shard:06d}.tar      {key}.jpg, {key}.npz, ...; the key is the sample's number, ten digits
-    {name}-{split}-{shard:06d}.json     what is in that tar: count, samples offered, SHA-256, settings, what was left out and why
-    manifest.json                       all of them together, written last
+    {name}-{split}-{shard:06d}.json     what is in that tar: count, samples offered, SHA-256, settings, what was left
+    out and why manifest.json                       all of them together, written last
 
-The npz: keypoints_2d in the crop's pixels, keypoints_3d [m] in the camera's frame, intrinsic of the crop, box, right, name, and
-what else the data set has (`Sample`). A tar counts as done once its json is there, so a run that was stopped goes on where it
-was.
+The npz: keypoints_2d in the crop's pixels, keypoints_3d [m] in the camera's frame, intrinsic of the crop, box, right,
+name, and what else the data set has (`Sample`). A tar counts as done once its json is there, so a run that was stopped
+goes on where it was.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def crop_sample(sample: Sample, config: ShardConfig) -> tuple[bytes, dict[str, n
     pixels = sample.pixels()
     crop = crop_of_box(sample.hand_box, mirrored=False, factor=CROP_FACTOR)
     size = int(min(config.size, max(32, round(crop.side))))
-    _, encoded = cv2.imencode(".jpg", crop.extract(pixels, size)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.quality])
+    _, encoded = cv2.imencode(
+        ".jpg", crop.extract(pixels, size)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.quality]
+    )
     labels: dict[str, np.ndarray] = {"name": np.array(sample.name), "right": np.array(sample.side == "right")}
 
     def inside(points: np.ndarray) -> np.ndarray:
@@ -139,7 +141,9 @@ def _listed(samples: list[Sample]) -> list[Sample]:
     return samples
 
 
-def dataset_chunks(dataset: Dataset, root: str | Path, split: str, rows: int, limit: int | None = None) -> Iterator[Chunk]:
+def dataset_chunks(
+    dataset: Dataset, root: str | Path, split: str, rows: int, limit: int | None = None
+) -> Iterator[Chunk]:
     """A data set's samples, `rows` at a time."""
     samples = islice(dataset.samples(root, split), limit)
     while part := list(islice(samples, rows)):
@@ -261,7 +265,8 @@ def _finished(path: Path) -> dict[str, Any] | None:
 
 
 def read_shards(out: str | Path) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Crops (S, S, 3) uint8 RGB and labels of all shards in a folder, in order. Any webdataset reader can read them too.
+    """Crops (S, S, 3) uint8 RGB and labels of all shards in a folder, in order. Any webdataset reader can read them
+    too.
 
     Raises:
         InputError: a tar is missing or is not the one in the manifest.

@@ -21,7 +21,8 @@ class DuplicateConfig:
     inside: float = 0.7
     """Share of the smaller box inside the other, for hands of the same side, or if one of them is unsure ..."""
     tiny_inside: float = 0.5
-    """... and for a box with less than `tiny_area` of the other's area, whatever its side: a fingertip taken for a hand."""
+    """... and for a box with less than `tiny_area` of the other's area, whatever its side: a fingertip taken for a
+    hand."""
     tiny_area: float = 1 / 9
     sure_score: float = 0.9
     """Detection score from which on a hand is sure."""

@@ -23,8 +23,8 @@ class Detector(Protocol):
     def detect(self, image: np.ndarray) -> list[Detection]:
         """All hands of an (H, W, 3) uint8 RGB image, in any order.
 
-        A box and a score are enough. With keypoints (`Keypoints2D.of_user`) the network reads those in place of its own; a
-        `right` near 0.5 leaves the side to the predictor.
+        A box and a score are enough. With keypoints (`Keypoints2D.of_user`) the network reads those in place of its
+        own; a `right` near 0.5 leaves the side to the predictor.
         """
         ...
 
@@ -42,7 +42,8 @@ class DetectorConfig:
     whole_photo: float = 0.8
     """Presence that the whole photo must have as a hand's crop, read twice; above 1: it is never read so."""
     around: tuple[float, ...] = (1.0, 1.5, 2.2, 3.3, 5.0)
-    """Sizes of the crops around a doubted hand, in its own: from the hand itself to one of which a fingertip was found."""
+    """Sizes of the crops around a doubted hand, in its own: from the hand itself to one of which a fingertip was found.
+    """
     palms: PalmConfig = PalmConfig()
     reader: ReaderConfig = ReaderConfig()
     duplicates: DuplicateConfig = DuplicateConfig()
@@ -61,18 +62,19 @@ class PalmHandDetector:
 
     @classmethod
     def on(cls, device: str, config: DetectorConfig = DetectorConfig()) -> PalmHandDetector:
-        """With the shipped networks; on another device than the CPU with copies: the shared ones stay where others use them."""
-        palms, landmarks = (
-            shared if device == "cpu" else copy.deepcopy(shared).to(device)
-            for shared in (shared_palm_network(), shared_landmark_network())
-        )
+        """With the shipped networks; on another device than the CPU with copies: the shared ones stay where others use
+        them.
+        """
+        palms, landmarks = shared_palm_network(), shared_landmark_network()
+        if device != "cpu":
+            palms, landmarks = copy.deepcopy(palms).to(device), copy.deepcopy(landmarks).to(device)
         return cls(PalmDetector(palms, config.palms), LandmarkReader(landmarks, config.reader), config)
 
     def detect(self, image: np.ndarray) -> list[Detection]:
         """Hands around palms, surest first.
 
-        Where none is sure, a closer search follows; where none is sure there either, the photo itself is read as a hand's crop:
-        the palm of a hand that fills it is too large for the palm detector.
+        Where none is sure, a closer search follows; where none is sure there either, the photo itself is read as a
+        hand's crop: the palm of a hand that fills it is too large for the palm detector.
         """
         ranked = self._at_palms(image, self.palms.detect(image))
         if self.config.closer and not self._any_sure(ranked):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -71,7 +71,9 @@ class LandmarkNetwork(nn.Module):
             right=self.handedness(pooled)[:, 0].sigmoid(),
         )
 
-    def keypoints_turned_upright(self, image: Float[Tensor, "B 3 224 224"], near: Float[Tensor, "B 21 2"]) -> Keypoints2D:
+    def keypoints_turned_upright(
+        self, image: Float[Tensor, "B 3 224 224"], near: Float[Tensor, "B 21 2"]
+    ) -> Keypoints2D:
         """Keypoints of hands at any angle, turned upright for the network, which knows no others, and back.
 
         near: about where they are, crop from -1 to 1.
@@ -80,9 +82,7 @@ class LandmarkNetwork(nn.Module):
         turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).unflatten(-1, (2, 2))
         grid = affine_grid(pad(turn, (0, 1)), list(image.shape), align_corners=False)
         points = self(grid_sample(image, grid, align_corners=False)).keypoints
-        return Keypoints2D(
-            points.xy @ turn.mT, points.confidence, points.depth, points.presence, points.convention, points.source
-        )
+        return replace(points, xy=points.xy @ turn.mT)
 
 
 @cache

@@ -64,7 +64,7 @@ class LandmarkReader:
     def read_upright(self, image: np.ndarray, crops: list[Crop]) -> list[tuple[Detection, Detection]]:
         """The hands in crops whose angle says nothing: as they are, then turned upright by the keypoints of that."""
         first = self.read(image, crops)
-        upright = [crop_around(hand.keypoints.xy, mirrored=False) for hand in first if hand.keypoints is not None]
+        upright = [crop_around(hand.xy, mirrored=False) for hand in first]
         return list(zip(first, self.read(image, upright), strict=True))
 
     def read_box(self, image: np.ndarray, box: np.ndarray) -> Detection:
@@ -75,9 +75,9 @@ class LandmarkReader:
     def with_handedness(self, image: np.ndarray, hand: Detection) -> Detection:
         """The hand; if its side is unsure, with the mean of what its crop and the mirrored one say (log odds)."""
         unsure = self.config.unsure_side
-        if hand.keypoints is None or not unsure < hand.right < 1 - unsure:
+        if not unsure < hand.right < 1 - unsure:
             return hand
-        both = self.read(image, [crop_around(hand.keypoints.xy, mirrored=mirrored) for mirrored in (False, True)])
+        both = self.read(image, [crop_around(hand.xy, mirrored=mirrored) for mirrored in (False, True)])
         right = np.clip([reading.right for reading in both], 1e-6, 1 - 1e-6)
         odds = np.log(right / (1 - right)).mean()
         return replace(hand, right=float(1 / (1 + np.exp(-odds))))

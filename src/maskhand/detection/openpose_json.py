@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from maskhand.geometry.boxes import iou
 from maskhand.errors import InputError
+from maskhand.geometry.boxes import iou
 from maskhand.types import Side
 
 MIN_KNOWN = 3
@@ -34,7 +34,9 @@ def read_openpose(path: str | Path) -> list[tuple[Side, np.ndarray]]:
                 if (points[:, 2] > 0).sum() >= MIN_KNOWN:
                     hands.append((side, points))
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist; OpenPose writes one such file per image with --hand --write_json") from None
+        raise InputError(
+            f"{path} does not exist; OpenPose writes one such file per image with --hand --write_json"
+        ) from None
     except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is no OpenPose JSON file: {error!r}") from error
     return hands  # type: ignore[return-value]

@@ -12,7 +12,6 @@ from maskhand.geometry.boxes import iou
 from maskhand.geometry.crop import Crop
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class PalmConfig:
     """How palms are searched for."""
@@ -93,7 +92,9 @@ class PalmDetector:
         height, width = image.shape[:2]
         centre, side = (width / 2, height / 2), float(max(height, width))
         frames = [
-            Crop(centre, side * size, quarter * np.pi / 2) for size in (1.0, self.config.turned_frame) for quarter in range(4)
+            Crop(centre, side * size, quarter * np.pi / 2)
+            for size in (1.0, self.config.turned_frame)
+            for quarter in range(4)
         ]
         return [palm for frame in frames[1:] for palm in self._in_frames(image, [frame])]
 
@@ -125,7 +126,9 @@ def _stops(length: float, window: float) -> list[float]:
 
 
 def weighted_nms(candidates: list[tuple[float, np.ndarray]], threshold: float) -> list[tuple[float, np.ndarray]]:
-    """Merge overlapping detections into their score-weighted mean (BlazeFace, 2019). Rows: two box corners, then points."""
+    """Merge overlapping detections into their score-weighted mean (BlazeFace, 2019). Rows: two box corners, then
+    points.
+    """
     remaining = sorted(candidates, key=lambda c: -c[0])
     merged = []
     while remaining:

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d, pad
 
-from maskhand.checkpoint import load_into, read_weights
 from maskhand.backbones.landmark_trunk import SameConv
+from maskhand.checkpoint import load_into, read_weights
 
 INPUT_PX = 192
 VALUES = 18
@@ -69,7 +69,9 @@ class PalmNetwork(nn.Module):
         self.up24, self.fused24 = Lateral(256, 128), _stage(128, 2)
         self.scores24, self.boxes24 = SameConv(128, 2, 1), SameConv(128, 2 * VALUES, 1)
 
-    def forward(self, image: Float[Tensor, "B 3 192 192"]) -> tuple[Float[Tensor, "B 2016 18"], Float[Tensor, "B 2016"]]:
+    def forward(
+        self, image: Float[Tensor, "B 3 192 192"]
+    ) -> tuple[Float[Tensor, "B 2016 18"], Float[Tensor, "B 2016"]]:
         x = self.stage96(self.stem_activation(self.stem(image)))
         fine24 = self.stage24(self.down24(self.stage48(self.down48(x))))
         fine12 = self.stage12(self.down12(fine24))

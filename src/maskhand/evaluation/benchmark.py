@@ -1,4 +1,6 @@
-"""Running a benchmark: truth from a data set, predictions from a model or a file, figures with confidence intervals, a report."""
+"""Running a benchmark: truth from a data set, predictions from a model or a file, figures with confidence intervals, a
+report.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ from maskhand.errors import InputError
 from maskhand.evaluation import metrics
 from maskhand.evaluation.predictions import MANO_VERTICES, Predictions
 from maskhand.evaluation.protocols import PROTOCOLS, Protocol
-from maskhand.validation import LEAST_INSIDE, share_in_photo
 from maskhand.predictor import Predictor
+from maskhand.validation import LEAST_INSIDE, share_in_photo
 
 PCK_THRESHOLDS = {".05": 0.05, ".1": 0.10, ".15": 0.15}
 UNKNOWN = "unknown"
@@ -115,7 +117,9 @@ def read_truth(protocol: Protocol, root: str | Path, split: str, *, limit: int |
 
 
 def centred(image: np.ndarray, principal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The image padded so that the principal point (x, y) [px] is its middle, to half a pixel, and how far points moved."""
+    """The image padded so that the principal point (x, y) [px] is its middle, to half a pixel, and how far points
+    moved.
+    """
     height, width = image.shape[:2]
     low = np.array([max(0, round(width - 2 * principal[0])), max(0, round(height - 2 * principal[1]))])
     high = np.array([max(0, round(2 * principal[0] - width)), max(0, round(2 * principal[1] - height))])
@@ -137,7 +141,8 @@ def predict(
     mask_share: float = 0.0,
     progress: Callable[[], None] = lambda: None,
 ) -> tuple[Predictions, float]:
-    """The model's answers for samples with their boxes and sides, and the mean seconds per image without reading (AITI).
+    """The model's answers for samples with their boxes and sides, and the mean seconds per image without reading
+    (AITI).
 
     A hand of which the image shows next to nothing is looked for in the whole of it.
     """
@@ -174,7 +179,9 @@ def predict(
         if len(hand.vertices) == MANO_VERTICES:
             points[list(TIPS)] = hand.vertices[list(protocol.tips)]
         middle = np.array(image.shape[1::-1]) / 2
-        joints.append(points if protocol.kind == "3d" else points[:, :2] / points[:, 2:] * hand.focal_px + middle - shift)
+        joints.append(
+            points if protocol.kind == "3d" else points[:, :2] / points[:, 2:] * hand.focal_px + middle - shift
+        )
         vertices.append(hand.vertices)
         progress()
     on_mano = protocol.kind == "3d" and len(vertices[0]) == MANO_VERTICES
@@ -186,7 +193,7 @@ TIPS = (4, 8, 12, 16, 20)
 MIN_KNOWN = 3
 """Fewer annotated keypoints say too little; the built-in ones are used then."""
 PATCHES = 8
-"""Patches along a side of the hand's box that are hidden or not: the paper does not say how it masked [ours]."""
+"""Patches along a side of the hand's box that are hidden or not: the paper does not say how it masked."""
 
 
 def masked(image: np.ndarray, box: np.ndarray, share: float, name: str) -> np.ndarray:
@@ -220,7 +227,9 @@ def noisy_truth(spread: float, seed: int = 0) -> KeypointSource:
 
 def measure(protocol: Protocol, truth: Truth, found: Predictions, *, draws: int = 1000) -> dict[str, Figure]:
     """Every figure of the protocol, with intervals."""
-    return _flat_figures(truth, found, draws) if protocol.kind == "2d" else _solid_figures(protocol, truth, found, draws)
+    return (
+        _flat_figures(truth, found, draws) if protocol.kind == "2d" else _solid_figures(protocol, truth, found, draws)
+    )
 
 
 def per_sample_errors(protocol: Protocol, truth: Truth, found: Predictions) -> dict[str, np.ndarray]:
@@ -268,14 +277,20 @@ def _solid_figures(protocol: Protocol, truth: Truth, found: Predictions, draws: 
 
 
 def _mean_figure(values: np.ndarray, draws: int) -> Figure:
-    interval = metrics.bootstrap_interval(lambda weights: float(weights @ values / len(values)), len(values), draws=draws)
+    interval = metrics.bootstrap_interval(
+        lambda weights: float(weights @ values / len(values)), len(values), draws=draws
+    )
     return Figure(float(values.mean()), *interval)
 
 
 def _flat_figures(truth: Truth, found: Predictions, draws: int) -> dict[str, Figure]:
     if truth.counted is None or truth.visible is None or truth.size is None:
         raise InputError("a 2D benchmark needs annotated, visible and size")
-    groups = {"all": truth.counted, "visible": truth.counted & truth.visible, "occluded": truth.counted & ~truth.visible}
+    groups = {
+        "all": truth.counted,
+        "visible": truth.counted & truth.visible,
+        "occluded": truth.counted & ~truth.visible,
+    }
     figures = {}
     for group, counted in groups.items():
         if not counted.any():

@@ -33,8 +33,12 @@ class Comparison:
     """(N,) differences."""
 
 
-def compare(protocol: Protocol, truth: Truth, first: Predictions, second: Predictions, *, draws: int = 1000) -> Comparison:
-    """Paired difference of the benchmark's main measure (PA-MPJPE, or the mean 2D error), its interval from resampled samples."""
+def compare(
+    protocol: Protocol, truth: Truth, first: Predictions, second: Predictions, *, draws: int = 1000
+) -> Comparison:
+    """Paired difference of the benchmark's main measure (PA-MPJPE, or the mean 2D error), its interval from resampled
+    samples.
+    """
     measure = "2D error" if protocol.kind == "2d" else "PA-MPJPE"
     errors = [per_sample_errors(protocol, truth, found)[measure] for found in (first, second)]
     off = errors[0] - errors[1]
@@ -51,7 +55,9 @@ def sheet(
     path: str | Path,
     columns: int = 4,
 ) -> Path:
-    """A picture of samples with truth (white) and both systems' skeletons (orange: first, blue: second), aligned in 3D first."""
+    """A picture of samples with truth (white) and both systems' skeletons (orange: first, blue: second), aligned in 3D
+    first.
+    """
     tiles = [_tile(protocol, truth, first, second, int(k)) for k in chosen]
     return contact_sheet(tiles, path, columns)
 
@@ -66,7 +72,9 @@ def _tile(protocol: Protocol, truth: Truth, first: Predictions, second: Predicti
     image, into = window(sample.pixels(), np.concatenate([shown.min(0), shown.max(0)]), 1.6, TILE_PX)
     for name, points in flat.items():
         draw_bones(image, into(points), known, [_COLOURS[name]] * 20, 2)
-    cv2.putText(image, sample.name[-28:], (4, TILE_PX - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1, cv2.LINE_AA)
+    cv2.putText(
+        image, sample.name[-28:], (4, TILE_PX - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1, cv2.LINE_AA
+    )
     return image
 
 

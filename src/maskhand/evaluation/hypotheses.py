@@ -1,17 +1,23 @@
-"""Ranked hypotheses beside the one answer, on samples with truth: how much is in the ranking, and in the best of them."""
+"""Ranked hypotheses beside the one answer, on samples with truth: how much is in the ranking, and in the best of
+them.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
 
 from maskhand.config import DRAWING_STEPS
-from maskhand.data.cached import CachedSamples
+from maskhand.data.cached import CachedSamples, batch_keypoints
 from maskhand.evaluation.metrics import aligned_point_error_mm
-from maskhand.evaluation.reconstruction import spearman
+from maskhand.evaluation.reconstruction import joint_confidence, spearman
+from maskhand.fitting.prediction_fit import fit_prediction
 from maskhand.geometry.alignment import align_similarity
-from maskhand.fitting.prediction_fit import apart_from_others, refined
 from maskhand.inference.calibration import RIGHT_WITHIN_MM
+from maskhand.inference.hypotheses import mean_pairwise_distance
+from maskhand.model.unmasking import Sampling
 from maskhand.predictor import Predictor
 
 
@@ -26,29 +32,34 @@ def hypothesis_errors(
     limit: int | None = None,
     batch: int = 10,
 ) -> dict[str, float]:
-    """PA-MPJPE [mm] of the answer and of `count` hypotheses per hand, by rank; how well the ranks agree with the errors.
+    """PA-MPJPE [mm] of the answer and of `count` hypotheses per hand, by rank; how well the ranks agree with the
+    errors.
 
     best: the one nearest to the truth, as diffusion models report it (an oracle: nobody knows which it is).
     """
-    model, hand_model = predictor.model, predictor.hand_model
-    generator = torch.Generator().manual_seed(0)
+    network, hand_model, config = predictor.network, predictor.hand_model, predictor.config
+    drawing: dict[str, Any] = {
+        "steps": steps,
+        "sampling": Sampling(temperature=1.0),
+        "generator": torch.Generator().manual_seed(0),
+        "draws": count,
+    }
     answers, errors, apart, confidence, probability, right = [], [], [], [], [], []
     end = min(limit or len(samples), len(samples))
     for first in range(0, end, batch):
-        rows, seen = samples.seen(np.arange(first, min(first + batch, end)), model.wants_px)
-        answer = model.reconstruct(seen, rows["points"], hand_model)
-        drawn = model.reconstruct(
-            seen, rows["points"], hand_model, steps=steps, temperature=1.0, generator=generator, draws=count
-        )
+        rows, inputs = samples.inputs(np.arange(first, min(first + batch, end)), network.input_px)
+        keypoints = batch_keypoints(rows["points"])
+        answer = network.reconstruct(inputs, keypoints, hand_model, fusion=config.fusion)
+        drawn = network.reconstruct(inputs, keypoints, hand_model, fusion=config.fusion, **drawing)
         if refine:
-            answer, drawn = refined(hand_model, answer), refined(hand_model, drawn)
+            answer, drawn = (fit_prediction(hand_model, hands, config.fit) for hands in (answer, drawn))
         wanted = hand_model.keypoints(rows["pose"], rows["shape"])
         answers.append(aligned_point_error_mm(hand_model.keypoints(answer.pose, answer.shape), wanted))
         repeated = wanted.repeat_interleave(count, 0)
         poses = hand_model.keypoints(drawn.pose, drawn.shape)
         off = 1000 * (align_similarity(poses, repeated) - repeated).norm(dim=-1)
-        apart += [apart_from_others(of_one) for of_one in poses.split(count)]
-        sure = torch.from_numpy(predictor.calibration(drawn.spread.numpy(), drawn.head_confidence.numpy()))
+        apart += [mean_pairwise_distance(of_one) for of_one in poses.split(count)]
+        sure = joint_confidence(drawn, config)
         right.append(off < RIGHT_WITHIN_MM)
         errors.append(off.mean(1).unflatten(0, (-1, count)))
         confidence.append(sure.mean(1).unflatten(0, (-1, count)))

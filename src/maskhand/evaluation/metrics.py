@@ -1,7 +1,8 @@
-"""Errors of joints, vertices and keypoints, as the field defines them: a small library on NumPy or torch arrays, batched.
+"""Errors of joints, vertices and keypoints, as the field defines them: a small library on NumPy or torch arrays,
+batched.
 
-Every function takes either kind of array and answers in the same kind. Leading axes are samples. Lengths keep the unit they come
-in; only the functions whose names end in `_mm` take metres and give millimetres.
+Every function takes either kind of array and answers in the same kind. Leading axes are samples. Lengths keep the unit
+they come in; only the functions whose names end in `_mm` take metres and give millimetres.
 
 Sources: FreiHAND's and HO3D's public evaluation protocols (alignment, F-score, AUC), HaMeR's for PCK on HInt.
 """
@@ -85,7 +86,8 @@ def align_root(points: Any, target: Any, *, root: int = 0) -> Any:
 def align_scale_translation(points: Any, target: Any, *, root: int = 0, end: int = 9) -> Any:
     """`points` scaled and shifted so that the segment root -> end has the target's length, then the roots meet (HO3D).
 
-    HO3D takes the wrist and the middle MCP: 0 and 4 in its own joint order, 0 and 9 in OpenPose's. (..., n, 3) x 2 -> (..., n, 3)
+    HO3D takes the wrist and the middle MCP: 0 and 4 in its own joint order, 0 and 9 in OpenPose's. (..., n, 3) x 2 ->
+    (..., n, 3)
     """
     _same_points(points, target)
     length, length_t = (x[..., end, :].sub(x[..., root, :]).norm(dim=-1)[..., None, None] for x in (points, target))
@@ -95,7 +97,8 @@ def align_scale_translation(points: Any, target: Any, *, root: int = 0, end: int
 
 @_either
 def f_score(points: Any, target: Any, *, threshold: float) -> Any:
-    """Harmonic mean of precision and recall of two point sets at a distance (FreiHAND). (..., n, 3), (..., m, 3) -> (...)
+    """Harmonic mean of precision and recall of two point sets at a distance (FreiHAND). (..., n, 3), (..., m, 3) ->
+    (...)
 
     A point counts if its nearest neighbour in the other set is nearer than `threshold`; 0 where none does.
     """
@@ -109,8 +112,8 @@ def f_score(points: Any, target: Any, *, threshold: float) -> Any:
 def curve_area(errors: Any, *, maximum: float, steps: int = 100) -> Any:
     """Area under the curve of points within a threshold from 0 to `maximum`, as a share (AUC). (..., n) -> (...)
 
-    `steps` thresholds with both ends, trapezoids (FreiHAND: 100 steps to 50 mm). It is linear: the mean of these over samples
-    is the AUC of all samples.
+    `steps` thresholds with both ends, trapezoids (FreiHAND: 100 steps to 50 mm). It is linear: the mean of these over
+    samples is the AUC of all samples.
     """
     thresholds = torch.linspace(0, maximum, steps, dtype=errors.dtype, device=errors.device)
     within = (errors[..., None] <= thresholds).to(errors.dtype)
@@ -126,7 +129,8 @@ def keypoint_hits(points: Any, target: Any, size: Any, *, threshold: float) -> A
 
 @_either
 def pck(hits: Any, counted: Any, weights: Any = None) -> Any:
-    """Share of hits among the counted ones, per joint, then the mean over joints that were counted at all. (N, n) x 2 -> ()
+    """Share of hits among the counted ones, per joint, then the mean over joints that were counted at all. (N, n) x 2
+    -> ()
 
     weights: (N,) how often each sample counts (for the bootstrap). NaN if nothing was counted.
     """

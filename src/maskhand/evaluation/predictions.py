@@ -1,8 +1,8 @@
 """Predictions of a benchmark as arrays and as files: the official submission format, written, read back and checked.
 
-3D: pred.json = [xyz, verts], N x 21 x 3 and N x 778 x 3 in the benchmark's axes, order and metres (FreiHAND's and HO3D's format;
-DexYCB's here too), zipped as pred.zip. A hand model with other vertices than MANO's writes an empty list of vertices.
-2D (HInt): pred.json = [keypoints], N x 21 x 2 in pixels.
+3D: pred.json = [xyz, verts], N x 21 x 3 and N x 778 x 3 in the benchmark's axes, order and metres (FreiHAND's and
+HO3D's format; DexYCB's here too), zipped as pred.zip. A hand model with other vertices than MANO's writes an empty list
+of vertices. 2D (HInt): pred.json = [keypoints], N x 21 x 2 in pixels.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def load_predictions(path: str | Path, protocol: Protocol, names: Sequence[str])
     content = _content(path)
     wanted = 2 if protocol.kind == "3d" else 1
     if not isinstance(content, list) or len(content) != wanted:
-        raise InputError(f"{path} should hold a list of {wanted}: " + ("[xyz, verts]" if wanted == 2 else "[keypoints]"))
+        raise InputError(
+            f"{path} should hold a list of {wanted}: " + ("[xyz, verts]" if wanted == 2 else "[keypoints]")
+        )
     width = 3 if protocol.kind == "3d" else 2
     joints = _array(content[0], 21, width, path, "joints", names)
     order_in_file = np.argsort(protocol.order)
@@ -90,8 +92,18 @@ def _content(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; a submission is {MEMBER}, or a zip that holds it") from None
-    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a submission ({MEMBER}, or a zip that holds it): {error}") from error
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        RuntimeError,
+        KeyError,
+        json.JSONDecodeError,
+        UnicodeDecodeError,
+    ) as error:
+        raise InputError(
+            f"{path} cannot be read as a submission ({MEMBER}, or a zip that holds it): {error}"
+        ) from error
 
 
 def _array(values: Any, points: int, width: int, path: Path, what: str, names: Sequence[str]) -> np.ndarray:
@@ -127,5 +139,9 @@ def _order_warnings(joints: np.ndarray, path: Path, names: Sequence[str], protoc
             f"{path}, sample {names[0]} and others: joints look like they are in {order} order; "
             f"{protocol.title}'s files want another"
         )
-    odd = [(name, own) for name, points in zip(names, joints, strict=True) if points.any() and (own := likely_order(points))]
+    odd = [
+        (name, own)
+        for name, points in zip(names, joints, strict=True)
+        if points.any() and (own := likely_order(points))
+    ]
     return [f"sample {name}: joints look like they are in {own} order" for name, own in odd]

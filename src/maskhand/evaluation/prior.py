@@ -15,11 +15,13 @@ DRAWN_SEED = 20_001
 
 
 @torch.no_grad()
-def prior_coverage(hand_model: HandModel, recorded: Float[Tensor, "N 16 3 3"], *, drawn: int = 20_000) -> dict[str, float]:
+def prior_coverage(
+    hand_model: HandModel, recorded: Float[Tensor, "N 16 3 3"], *, drawn: int = 20_000
+) -> dict[str, float]:
     """Distances [mm] of recorded poses to the nearest drawn one, beside those of other poses of the prior.
 
-    Mean over the 21 joints, the wrist unturned, mean shape. A prior that covers what people do leaves recorded poses no farther
-    from its samples than its own held-out samples are. The fingers one by one say where it does not.
+    Mean over the 21 joints, the wrist unturned, mean shape. A prior that covers what people do leaves recorded poses no
+    farther from its samples than its own held-out samples are. The fingers one by one say where it does not.
     """
     prior = PosePrior(hand_model)
     bank = prior.sample(drawn, np.random.default_rng(DRAWN_SEED))

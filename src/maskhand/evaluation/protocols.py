@@ -1,4 +1,5 @@
-"""The benchmarks of the paper's tables: which images, which axes and joint order in their files, and what was published.
+"""The benchmarks of the paper's tables: which images, which axes and joint order in their files, and what was
+published.
 
 Sources: each benchmark's public evaluation description; published rows from the paper's Tables 1 to 4 and 9.
 """

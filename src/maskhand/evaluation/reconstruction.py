@@ -10,15 +10,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from maskhand.config import DEFAULT_STEPS
-from maskhand.data.cached import CachedSamples
+from maskhand.data.cached import CachedSamples, batch_keypoints
 from maskhand.evaluation.metrics import aligned_point_error_mm, mean_point_error_mm
+from maskhand.fitting.prediction_fit import fit_prediction
 from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
 from maskhand.hand_model.layer import HandModel
-from maskhand.fitting.prediction_fit import refined
-from maskhand.inference.calibration import Calibration
-from maskhand.model.maskhand import MaskHandModel
+from maskhand.inference.config import InferenceConfig
+from maskhand.inference.hand_network import HandNetwork
 from maskhand.model.unmasking import masked_after
+from maskhand.types import Prediction
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Reconstructed:
     confidence: Float[Tensor, "N 21"]
     """Probability that the joint is right, by the calibration given."""
     flat: Float[Tensor, "N 21 2"]
-    """The answer's keypoints, crop from -1 to 1."""
+    """The predicted keypoints, crop from -1 to 1."""
     codes_used: float
-    """Share of the codebook that occurs in the answers."""
+    """Share of the codebook that occurs in the predictions."""
 
     def means(self) -> dict[str, float]:
         """Mean errors, visible and occluded joints apart, and the Spearman correlation of doubt and error."""
@@ -50,38 +51,38 @@ class Reconstructed:
 
 @torch.inference_mode()
 def reconstructed(
-    model: MaskHandModel,
+    network: HandNetwork,
     hand_model: HandModel,
     samples: CachedSamples,
+    config: InferenceConfig = InferenceConfig(),
     *,
     steps: int = DEFAULT_STEPS,
     limit: int | None = None,
     batch: int = 50,
     refine: bool = False,
-    calibration: Calibration | None = None,
 ) -> Reconstructed:
     """The first `limit` samples' hands beside the truth.
 
-    refine: nudge poses towards the 2D keypoints, as the predictor does.
-    calibration: what makes confidence of spread.
+    config: fusion, fit and calibration.
+    refine: fit poses to the 2D keypoints, as the predictor does.
     """
-    calibration = calibration or Calibration()
     columns: dict[str, list[Tensor]] = {}
-    used = torch.zeros(len(model.codes), dtype=torch.bool)
+    used = torch.zeros(len(network.model.codes), dtype=torch.bool)
     count = min(limit or len(samples), len(samples))
     for first in range(0, count, batch):
-        device = model.codes.device
+        device = network.device
         index = np.arange(first, min(first + batch, count))
-        rows, seen = samples.seen(index, model.wants_px)
+        rows, inputs = samples.inputs(index, network.input_px)
         rows = {k: v.to(device) for k, v in rows.items()}
-        seen = seen.to(device) if isinstance(seen, Tensor) else {k: v.to(device) for k, v in seen.items()}
-        answer = model.reconstruct(seen, rows["points"], hand_model, steps=steps)
+        inputs = inputs.to(device) if isinstance(inputs, Tensor) else {k: v.to(device) for k, v in inputs.items()}
+        keypoints = batch_keypoints(rows["points"])
+        prediction = network.reconstruct(inputs, keypoints, hand_model, steps=steps, fusion=config.fusion)
         if refine:
-            answer = refined(hand_model, answer)
-        used[answer.tokens.unique().cpu()] = True
-        found, wanted = hand_model(answer.pose, answer.shape), hand_model(rows["pose"], rows["shape"])
+            prediction = fit_prediction(hand_model, prediction, config.fit)
+        used[prediction.tokens.unique().cpu()] = True
+        found, wanted = hand_model(prediction.pose, prediction.shape), hand_model(rows["pose"], rows["shape"])
         aligned = align_similarity(found.keypoints, wanted.keypoints)
-        flat = project_in_crop(found.keypoints, translation_from_weak(answer.weak_camera))
+        flat = project_in_crop(found.keypoints, translation_from_weak(prediction.weak_camera))
         values = {
             "pa_mpjpe_mm": aligned_point_error_mm(found.keypoints, wanted.keypoints),
             "pa_mpvpe_mm": aligned_point_error_mm(found.vertices, wanted.vertices),
@@ -89,10 +90,11 @@ def reconstructed(
             "image_error_percent": 50 * (flat - rows["keypoints_2d"]).norm(dim=-1).mean(1),
             "landmark_network_pa_mpjpe_mm": aligned_point_error_mm(rows["points"][..., [0, 1, 3]], wanted.keypoints),
             "landmark_network_metric_pa_mpjpe_mm": aligned_point_error_mm(rows["world"], wanted.keypoints),
-            "landmark_network_image_error_percent": 50 * (rows["points"][..., :2] - rows["keypoints_2d"]).norm(dim=-1).mean(1),
+            "landmark_network_image_error_percent": 50
+            * (rows["points"][..., :2] - rows["keypoints_2d"]).norm(dim=-1).mean(1),
             "joint_mm": 1000 * (aligned - wanted.keypoints).norm(dim=-1),
             "visible": rows["visible"],
-            "confidence": torch.from_numpy(calibration(answer.spread.cpu().numpy(), answer.head_confidence.cpu().numpy())),
+            "confidence": joint_confidence(prediction, config),
             "flat": flat,
         }
         for key, value in values.items():
@@ -104,16 +106,25 @@ def reconstructed(
 
 @torch.inference_mode()
 def rounds(
-    model: MaskHandModel, hand_model: HandModel, samples: CachedSamples, *, steps: int, limit: int, batch: int = 50
+    network: HandNetwork, hand_model: HandModel, samples: CachedSamples, *, steps: int, limit: int, batch: int = 50
 ) -> list[tuple[int, float]]:
-    """Tokens still masked after each round of unmasking, and their mean confidence in it (paper, Appendix K, Figure 12)."""
+    """Tokens still masked after each round of unmasking, and their mean confidence in it (paper, Appendix K, Figure
+    12).
+    """
     confidence = []
     for first in range(0, limit, batch):
-        rows, seen = samples.seen(np.arange(first, min(first + batch, limit)), model.wants_px)
-        confidence.append(model.reconstruct(seen, rows["points"], hand_model, steps=steps).round_confidence)
-    length = model.tokenizer.config.token_count
+        rows, inputs = samples.inputs(np.arange(first, min(first + batch, limit)), network.input_px)
+        keypoints = batch_keypoints(rows["points"])
+        confidence.append(network.reconstruct(inputs, keypoints, hand_model, steps=steps).round_confidence)
+    length = network.model.tokenizer.config.token_count
     masked = (masked_after(k, steps, length) for k in range(1, steps + 1))
     return list(zip(masked, torch.cat(confidence).mean(0).tolist(), strict=True))  # type: ignore[arg-type]
+
+
+def joint_confidence(prediction: Prediction, config: InferenceConfig) -> Float[Tensor, "B 21"]:
+    """Probability that each joint is right, by the calibration."""
+    spread, heatmaps = prediction.spread.cpu().numpy(), prediction.heatmap_confidence.cpu().numpy()
+    return torch.from_numpy(config.calibration(spread, heatmaps))
 
 
 def spearman(a: Tensor, b: Tensor) -> float:

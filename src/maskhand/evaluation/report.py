@@ -38,13 +38,17 @@ def as_markdown(report: Report) -> str:
     lines = [
         f"# {protocol.title} {report.split}: {report.system}",
         "",
-        f"{report.count} samples, hand model: {report.hand_model}, {date.today().isoformat()}. Millimetres, shares, or per cent "
+        f"{report.count} samples, hand model: {report.hand_model}, {date.today().isoformat()}. "
+        "Millimetres, shares, or per cent "
         "(PCK); 95 % intervals by resampling the samples.",
         *([f"{report.mask_share:.0%} of the hand masked."] if report.mask_share else []),
         "",
         "| measure | value | 95 % |",
         "|---|---|---|",
-        *(f"| {key} | {_number(f.value)} | {_number(f.low)} to {_number(f.high)} |" for key, f in report.figures.items()),
+        *(
+            f"| {key} | {_number(f.value)} | {_number(f.low)} to {_number(f.high)} |"
+            for key, f in report.figures.items()
+        ),
     ]
     rows = _published_rows(report)
     if rows:

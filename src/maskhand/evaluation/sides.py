@@ -1,6 +1,8 @@
-"""Left or right: how often one look is right, the mean of a crop and its mirror image, the likelier of both readings, and all.
+"""Left or right: how often one crop is right, the mean of it and its mirror image, the likelier of both readings, and
+all.
 
-On synthetic hands, whose side is known. The likelier reading is the one whose mesh, put back into the crop, lies nearer to the
+On synthetic hands, whose side is known. The likelier reading is the one whose mesh, put back into the crop, lies nearer
+to the
 keypoints it was made from: what a model that knows right hands only can say of a left one.
 """
 
@@ -13,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from maskhand.detection.hand_detector import PRESENCE_THRESHOLD, UNSURE_SIDE
-from maskhand.fitting.prediction_fit import off_keypoints, side_odds
 from maskhand.backbones.hand import by_scale
+from maskhand.fitting.prediction_fit import reprojection_error
+from maskhand.inference.handedness import side_log_odds
 from maskhand.predictor import Predictor
 from maskhand.synthesis.scenes import CHUNK, SceneConfig, SceneGenerator
 
@@ -25,38 +27,51 @@ SIDES_SEED = 777_001
 
 @torch.inference_mode()
 def side_accuracy(
-    predictor: Predictor, count: int = 1600, *, steps: int = 3, progress: Callable[[], None] = lambda: None
+    predictor: Predictor, count: int = 1600, *, steps: int = 1, progress: Callable[[], None] = lambda: None
 ) -> dict[str, float]:
-    """Shares [%] of right answers, of all hands that are found and of those whose first look is unsure."""
-    generator = SceneGenerator(predictor.hand_model, SceneConfig(upright=predictor.model.config.upright_crop), SIDES_SEED)
+    """Shares [%] of right answers, of all hands that are found and of those of which the first crop is unsure."""
+    generator = SceneGenerator(
+        predictor.hand_model, SceneConfig(upright=predictor.network.config.crop.upright), SIDES_SEED
+    )
     columns: list[Tensor] = []
     for chunk in range(-(-count // CHUNK)):
         samples = generator.chunk(chunk)
-        pixels = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2).float() / 255  # all are right hands
+        pixels = (
+            torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2).float() / 255
+        )  # all are right hands
         near = torch.from_numpy(np.stack([s.keypoints_2d for s in samples])).float()
-        as_right, apart, presence = _reading(predictor, pixels, near, steps)
-        as_left, apart_left, _ = _reading(predictor, pixels.flip(-1), near * torch.tensor([-1, 1]), steps)
+        as_right, error_right, presence = _read(predictor, pixels, near, steps)
+        as_left, error_left, _ = _read(predictor, pixels.flip(-1), near * torch.tensor([-1, 1]), steps)
         mirrored = as_right.logit() - as_left.logit()
-        both = side_odds((mirrored / 2).sigmoid(), apart, apart_left)
-        columns.append(torch.stack([as_right.logit(), mirrored, (apart_left / apart).log(), both, presence], 1))
+        right, errors = (mirrored / 2).sigmoid().numpy(), (error_right.numpy(), error_left.numpy())
+        both = torch.from_numpy(side_log_odds(right, *errors, predictor.config.selection.side_odds))
+        columns.append(torch.stack([as_right.logit(), mirrored, (error_left / error_right).log(), both, presence], 1))
         progress()
     one, mirrored, likelier, both, presence = torch.cat(columns)[:count].T
-    found = presence > PRESENCE_THRESHOLD
-    unsure = found & (one.sigmoid() > UNSURE_SIDE) & (one.sigmoid() < 1 - UNSURE_SIDE)
+    config = predictor.config.detection
+    found, limit = presence > config.presence, config.reader.unsure_side
+    unsure = found & (one.sigmoid() > limit) & (one.sigmoid() < 1 - limit)
     result = {"hands_found": float(found.sum()), "hands_unsure": float(unsure.sum())}
-    odds = {"one_look": one, "with_mirror_image": mirrored, "likelier_reading": likelier, "mirror_image_and_reading": both}
+    odds = {
+        "one_crop": one,
+        "with_mirror_image": mirrored,
+        "likelier_reading": likelier,
+        "mirror_image_and_reading": both,
+    }
     for name, values in odds.items():
         result[f"{name}_percent"] = 100 * (values[found] > 0).float().mean().item()
         result[f"{name}_unsure_percent"] = 100 * (values[unsure] > 0).float().mean().item()
     return result
 
 
-def _reading(predictor: Predictor, pixels: Tensor, near: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Probability of a right hand as shown, distance of the mesh to the keypoints it was made from, presence. (B,) each"""
-    maps, pooled = predictor.landmarks.trunk(pixels)
-    read = predictor.landmarks.read(pooled)
-    upright, size = predictor.model.config.upright_crop, predictor.model.wants_px
-    points = read.keypoints if upright else predictor.landmarks.keypoints_as_upright(pixels, near)
-    seen = by_scale(maps) if size is None else interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
-    answer = predictor.model.reconstruct(seen, points, predictor.hand_model, steps=steps)
-    return read.right, off_keypoints(predictor.hand_model, answer), read.presence
+def _read(predictor: Predictor, pixels: Tensor, near: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Probability of a right hand as shown, reprojection error, presence. (B,) each"""
+    network, landmarks = predictor.network, predictor.reader.network
+    read, maps = landmarks.with_maps(pixels)
+    size = network.input_px
+    keypoints = read.keypoints if network.config.crop.upright else landmarks.keypoints_turned_upright(pixels, near)
+    inputs = by_scale(maps) if size is None else interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
+    prediction = network.reconstruct(
+        inputs, keypoints, predictor.hand_model, steps=steps, fusion=predictor.config.fusion
+    )
+    return read.right, reprojection_error(predictor.hand_model, prediction), read.presence

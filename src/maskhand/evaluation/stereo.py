@@ -1,10 +1,11 @@
 """Real 3D evidence: two calibrated cameras that filmed one hand; depth from triangulation (`stereo_handpose3d`).
 
-The folder holds cam0_test.mp4, cam1_test.mp4, camera_parameters/ (c0.dat, rot_trans_c0.dat, ...) and mediapipe_triangulated.npz
-(X: (frames, 21, 3) in calibration units, err: (2, frames, 21) reprojection errors [px]). The joints are what MediaPipe's landmark
-network calls joints, triangulated; our hand's lie elsewhere by a few millimetres. The figures are given for both: our keypoints
-as they are, and the places on our hand that the network means (`landmark_positions`). The network's own 2D is the source of the
-truth, so its reprojection error is small by construction.
+The folder holds cam0_test.mp4, cam1_test.mp4, camera_parameters/ (c0.dat, rot_trans_c0.dat, ...) and
+mediapipe_triangulated.npz (X: (frames, 21, 3) in calibration units, err: (2, frames, 21) reprojection errors [px]). The
+joints are what MediaPipe's landmark network calls joints, triangulated; our hand's lie elsewhere by a few millimetres.
+The figures are given for both: our keypoints as they are, and the places on our hand that the network means
+(`landmark_positions`). The network's own 2D is the source of the truth, so its reprojection error is small by
+construction.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from maskhand.config import DEFAULT_STEPS
 from maskhand.data.photos import video_frames
 from maskhand.errors import InputError
 from maskhand.evaluation.metrics import aligned_point_error_mm
+from maskhand.io.photos import read_photo
 from maskhand.predictor import Predictor
 
 UNIT_MM = 43.0
@@ -96,7 +98,7 @@ def stereo_errors(
         raise InputError(f"no hand was found in any usable frame of {root}")
     result: dict[str, float | None] = {key: float(np.mean(values)) for key, values in columns.items()}
     result["pa_mpvpe_mm"] = None  # nobody measured the hand's surface
-    result["codes_used"] = len(tokens) / len(predictor.model.codes)
+    result["codes_used"] = len(tokens) / len(predictor.network.model.codes)
     return {**result, "frames": float(len(columns["pa_mpjpe_mm"])), "usable_frames": float(2 * usable.sum())}
 
 
@@ -105,12 +107,13 @@ def _frame_errors(
 ) -> dict[str, float]:
     """Errors of the hand nearest to the truth in the image, its tokens added to `tokens`; nothing if none is found."""
     target = camera.project(truth)
-    found = predictor.provider.find(image)
-    if not found:
+    detections = predictor.detector.detect(image)
+    if not detections:
         return {}
-    guess = min(found, key=lambda hand: float(np.abs(hand.keypoints[:, :2] - target).mean()))
-    hand = predictor.from_detected(image, [guess], steps=steps, focal_px=float(camera.intrinsic[0, 0]))[0]
-    tokens.update(hand.details["tokens"].tolist())
+    detection = min(detections, key=lambda hand: float(np.abs(hand.xy - target).mean()))
+    photo = read_photo(image, focal_px=float(camera.intrinsic[0, 0]))
+    hand = predictor.from_detections(photo, [detection], steps=steps)[0]
+    tokens.update(hand.trace.tokens.tolist())
     metric = torch.from_numpy(truth * UNIT_MM / 1000).double()
 
     def aligned(points: np.ndarray) -> float:
@@ -121,12 +124,14 @@ def _frame_errors(
 
     return {
         "pa_mpjpe_mm": aligned(hand.joints),
-        "landmarks_pa_mpjpe_mm": aligned(hand.details["landmarks"]),
-        "landmark_network_pa_mpjpe_mm": aligned(guess.relief),
-        "landmark_network_metric_pa_mpjpe_mm": aligned(guess.world if guess.world is not None else guess.relief),
+        "landmarks_pa_mpjpe_mm": aligned(hand.trace.landmarks),
+        "landmark_network_pa_mpjpe_mm": aligned(detection.relief),
+        "landmark_network_metric_pa_mpjpe_mm": aligned(
+            detection.relief if detection.world is None else detection.world
+        ),
         "reprojection_px": pixels(hand.keypoints),
-        "landmarks_reprojection_px": pixels(_in_image(hand.details["landmarks"], hand.focal_px, image)),
-        "landmark_network_reprojection_px": pixels(guess.keypoints[:, :2]),
+        "landmarks_reprojection_px": pixels(_in_image(hand.trace.landmarks, hand.focal_px, image)),
+        "landmark_network_reprojection_px": pixels(detection.xy),
     }
 
 

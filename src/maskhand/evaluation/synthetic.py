@@ -27,20 +27,24 @@ def synthetic_test(
 ) -> CachedSamples:
     """Features and truth of at least the first `count` test images, drawn now or read from `folder` if they are there.
 
-    images: with the crops, for a model that does not read the features; upright: crops turned so, as a model wants them.
+    images: with the crops, for a model that does not read the features; upright: crops turned so, as a model wants
+    them.
     """
     require_packaged_photos()
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(folder or temporary)
         shards = -(-count // TEST_SHARD_ROWS)
         rows, config = TEST_SHARD_ROWS, SceneConfig(upright=upright)
-        cache_shards(root, seed=TEST_SEED, shards=range(shards), rows=rows, config=config, workers=workers, images=images)
+        cache_shards(
+            root, seed=TEST_SEED, shards=range(shards), rows=rows, config=config, workers=workers, images=images
+        )
         wanted = [s for s in complete_shards(root) if s.name.startswith(f"seed{TEST_SEED}-")][:shards]
         return CachedSamples(wanted, in_memory=folder is None)
 
 
 def worst_sheet(result: Reconstructed, count: int, path: str | Path, *, upright: bool = True) -> Path:
-    """The `count` test images whose hands came out worst: the image, the true skeleton, the answer's and its error [mm].
+    """The `count` test images whose hands came out worst: the image, the true skeleton, the predicted one and its error
+    [mm].
 
     result: of the test images from the first one on; upright: as for `synthetic_test`.
     """
@@ -52,6 +56,8 @@ def worst_sheet(result: Reconstructed, count: int, path: str | Path, *, upright:
         shown = [sample.image.copy() for _ in range(3)]
         for tile, points in zip(shown[1:], (sample.keypoints_2d, result.flat[k].numpy()), strict=True):
             draw_bones(tile, (points + 1) / 2 * len(tile), np.ones(21, bool), finger_colours(), 2)
-        cv2.putText(shown[2], f"{error[k]:.1f} mm", (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.putText(
+            shown[2], f"{error[k]:.1f} mm", (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA
+        )
         tiles.append(np.concatenate(shown, 1))
     return contact_sheet(tiles, path, 2)

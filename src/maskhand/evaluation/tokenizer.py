@@ -31,7 +31,8 @@ def held_out_poses(hand_model: HandModel, count: int = 5000) -> Float[Tensor, "c
 
 
 def recorded_poses(path: str | Path, hand_model: HandModel, *, steps: int = 400) -> Float[Tensor, "N 16 3 3"]:
-    """Recorded hands as poses of our hand: 21 joint angles fitted to WebXR joint positions (npz, positions_mm (N, 25, 3)).
+    """Recorded hands as poses of our hand: 21 joint angles fitted to WebXR joint positions (npz, positions_mm (N, 25,
+    3)).
 
     Raises:
         InputError: no such file, or it lacks the array.

@@ -12,7 +12,9 @@ SUFFIXES = (".glb", ".obj", ".ply")
 SKIN = (205, 160, 132, 255)
 
 
-def export_mesh(path: str | Path, vertices: np.ndarray, faces: np.ndarray, *, colours: np.ndarray | None = None) -> Path:
+def export_mesh(
+    path: str | Path, vertices: np.ndarray, faces: np.ndarray, *, colours: np.ndarray | None = None
+) -> Path:
     """Write a mesh; the format follows the suffix.
 
     Args:

@@ -1,7 +1,7 @@
 """Fitting a predicted pose to 2D keypoints and their depths, held near the prediction by what joints can do.
 
-Levenberg-Marquardt on small turns of the 16 joints and the translation: each joint may bend freely about its flexion axis and
-hardly about the others, and bones that penetrate each other push apart. This project's addition.
+Levenberg-Marquardt on small turns of the 16 joints and the translation: each joint may bend freely about its flexion
+axis and hardly about the others, and bones that penetrate each other push apart. This project's addition.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from maskhand.geometry.fixed_tensor import fixed_tensor
 from maskhand.errors import ConfigError
 from maskhand.geometry.camera import project_in_crop, projection_gradient
+from maskhand.geometry.fixed_tensor import fixed_tensor
 from maskhand.geometry.rotations import matrix_from_axis_angle, skew_matrix
-from maskhand.hand_model.joint_axes import JointAxes
 from maskhand.hand_model.collision import penetration_depths
+from maskhand.hand_model.joint_axes import JointAxes
 from maskhand.hand_model.joint_conventions import carried
 from maskhand.hand_model.layer import HandModel, global_rotations
 from maskhand.hand_model.skeleton import KEYPOINT_CARRIERS, KEYPOINT_TO_MODEL, MODEL_PARENTS
@@ -37,6 +37,8 @@ class FitConfig:
     """Expected error of a trusted keypoint."""
     depth_sigma: float = 0.07
     """Expected error of a keypoint's depth."""
+    use_depth_certainty: bool = True
+    """Trust a depth by the certainty predicted with it; False: as its keypoint."""
     expected_turns: tuple[tuple[float, float, float], ...] = (
         (0.25, 0.12, 0.09),  # wrist
         (0.24, 0.12, 0.02),  # MCP
@@ -92,7 +94,9 @@ _MOVES = _moves()
 
 
 def turn_precision(model: HandModel, expected: Float[Tensor, "7 3"]) -> Float[Tensor, "16 3 3"]:
-    """Inverse covariance of each joint's expected error, in the joint's own axes; `expected` as `FitConfig.expected_turns`."""
+    """Inverse covariance of each joint's expected error, in the joint's own axes; `expected` as
+    `FitConfig.expected_turns`.
+    """
     frame, expected = _joint_frames(model, model.template.device), expected.to(model.template)
     return frame.mT @ torch.diag_embed(expected[fixed_tensor(_KIND_OF_JOINT, expected.device)] ** -2) @ frame
 
@@ -125,7 +129,9 @@ def _by_turn(
 
 @dataclass(frozen=True)
 class _Problem:
-    """What the fit minimises: distances to the measured keypoints, to the prediction, and how deep bones penetrate each other."""
+    """What the fit minimises: distances to the measured keypoints, to the prediction, and how deep bones penetrate
+    each other.
+    """
 
     model: HandModel
     config: FitConfig
@@ -139,7 +145,9 @@ class _Problem:
     """The same of all turns and the shift."""
 
     def linearised(self, pose: Tensor, total: Tensor, translation: Tensor) -> list[Tensor]:
-        """The cost (B,), and its curvature (B, 51, 51) and slope (B, 51) by turns and shift; `total`: all turns so far."""
+        """The cost (B,), and its curvature (B, 51, 51) and slope (B, 51) by turns and shift; `total`: all turns so
+        far.
+        """
         own = self.model.keypoints(pose, self.shape)  # (B, 21, 3), wrist at the origin
         rotation = global_rotations(pose)  # (B, 16, 3, 3)
         cost, residual, jacobian = self._reprojection(own, rotation, translation)
@@ -205,8 +213,8 @@ def fit_keypoints(
         depth: how far behind the wrist each keypoint is thought to lie, in the target's unit (NaN: no idea).
         depth_trust: 0 upwards, 1 as expected; None: as the keypoint itself.
         offsets: where the target's points lie about our keypoints, in the axes of the joint that carries each [m].
-        spread: of each keypoint [m]: a joint is held more loosely the larger the spread of the keypoint that it moves first.
-            None: all joints as expected.
+        spread: of each keypoint [m]: a joint is held more loosely the larger the spread of the keypoint that it
+            moves first. None: all joints as expected.
         config: what the fit expects.
         expected_turns: in place of `config.expected_turns`, to learn them through the fit.
 

@@ -33,8 +33,11 @@ def fit_prediction(
 
     """
     points = prediction.keypoints
-    agreement = (config.reprojection / reprojection_error(hand_model, prediction).clamp(min=config.reprojection)).square()
+    agreement = (
+        config.reprojection / reprojection_error(hand_model, prediction).clamp(min=config.reprojection)
+    ).square()
     power = config.user_confidence_power if points.source == "user" else config.confidence_power
+    certainty = prediction.depth_certainty if config.use_depth_certainty else None
     pose, translation = fit_keypoints(
         hand_model,
         prediction.pose,
@@ -43,7 +46,7 @@ def fit_prediction(
         points.xy,
         points.confidence**power * agreement[:, None],
         depth=points.depth,
-        depth_trust=None if prediction.depth_certainty is None else prediction.depth_certainty * agreement[:, None],
+        depth_trust=None if certainty is None else certainty * agreement[:, None],
         offsets=landmark_offsets(points.xy) if points.convention == "landmark_network" else None,
         spread=prediction.spread,
         focal=CROP_FOCAL,

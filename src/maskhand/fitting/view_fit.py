@@ -48,8 +48,8 @@ def fit_view(
 ) -> tuple[Float[Tensor, "3 3"], Float[Tensor, "3"]]:
     """The small turn and the translation that put points nearest to pixels, by Gauss-Newton.
 
-    A prior holds the turn near none and the depth near what the extent of the pixels says, so that a hand seen edge-on is neither
-    flipped nor moved far away to please noisy keypoints.
+    A prior holds the turn near none and the depth near what the extent of the pixels says, so that a hand seen edge-on
+    is neither flipped nor moved far away to please noisy keypoints.
 
     Args:
         points: camera-frame points [m] about any origin.

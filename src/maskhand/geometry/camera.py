@@ -13,7 +13,8 @@ CROP_FOCAL = 3.0
 def translation_from_weak(weak: Float[Tensor, "*b 3"], focal: float = CROP_FOCAL) -> Float[Tensor, "*b 3"]:
     """Wrist position [m] from the weak-perspective (s, tx, ty): t = [tx, ty, 2 f / s] (paper Appendix B.2).
 
-    `focal` is in sides of the crop, so the paper's 2 f / (256 s) becomes 2 f / s; s is sides per 2 m, about 10 for a hand.
+    `focal` is in sides of the crop, so the paper's 2 f / (256 s) becomes 2 f / s; s is sides per 2 m, about 10 for a
+    hand.
     """
     scale, x, y = weak.unbind(-1)
     return torch.stack([x, y, 2 * focal / scale.clamp(min=0.1)], dim=-1)
@@ -34,7 +35,9 @@ def project_in_crop(
 
 
 def scale_in_crop(points: Float[Tensor, "*b n 3"], places: Float[Tensor, "*b n 2"]) -> Float[Tensor, "*b"]:
-    """How much of the crop (from -1 to 1) a metre takes, by points [m] and where they are seen; perspective left aside."""
+    """How much of the crop (from -1 to 1) a metre takes, by points [m] and where they are seen; perspective left
+    aside.
+    """
     flat = points[..., :2] - points[..., :2].mean(-2, keepdim=True)
     seen = places - places.mean(-2, keepdim=True)
     return (flat * seen).sum((-1, -2)) / flat.square().sum((-1, -2)).clamp(min=1e-8)
@@ -60,8 +63,8 @@ def turn_to_ray(
 ) -> Float[Tensor, "*b 3 3"]:
     """Smallest rotation that turns the optical axis onto the ray through a pixel.
 
-    A hand seen in a crop away from the image's centre is described as if the camera looked straight at it; this takes that
-    description back into the photo's camera frame.
+    A hand seen in a crop away from the image's centre is described as if the camera looked straight at it; this
+    takes that description back into the photo's camera frame.
     """
     ray = torch.cat([(centre_px - principal_px) / focal_px, torch.ones_like(focal_px)], dim=-1)
     ray = torch.nn.functional.normalize(ray, dim=-1)

@@ -1,4 +1,6 @@
-"""The square that the network sees: where it lies, how pixels get in and points get out. Only here hands are mirrored."""
+"""The square that the network sees: where it lies, how pixels get in and points get out. Only here hands are
+mirrored.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ class CropConfig:
     """How a crop is laid around 2D keypoints."""
 
     upright: bool = True
-    """Turned so that wrist -> middle MCP points up, around the palm; False: the paper's axis-aligned box around all keypoints."""
+    """Turned so that wrist -> middle MCP points up, around the palm; False: the paper's axis-aligned box around all
+    keypoints."""
     palm_factor: float = 2.0
     """Side of an upright crop over the larger side of the box around the palm (`STEADY`) (MediaPipe)."""
     palm_shift: float = 0.1
@@ -112,7 +115,9 @@ def upright_angle(keypoints: np.ndarray) -> float:
 
 
 def crop_around(keypoints: np.ndarray, *, mirrored: bool, config: CropConfig = CropConfig()) -> Crop:
-    """The crop for a hand with these keypoints, (21, 2+) in OpenPose's order [px]; by default the landmark network's own."""
+    """The crop for a hand with these keypoints, (21, 2+) in OpenPose's order [px]; by default the landmark network's
+    own.
+    """
     upright = config.upright
     angle = upright_angle(keypoints) if upright else 0.0
     cosine, sine = np.cos(angle), np.sin(angle)

@@ -1,4 +1,6 @@
-"""Whether a hand cuts itself: its bones as capsules, and how far those of different fingers, or fingertip and palm, overlap."""
+"""Whether a hand cuts itself: its bones as capsules, and how far those of different fingers, or fingertip and palm,
+overlap.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ BONE_ENDS, (_PAIRS, _APART_M) = _ends(), _pairs()
 
 @cache
 def _constants(device: torch.device, dtype: torch.dtype) -> tuple[Float[Tensor, "4 P 21"], Float[Tensor, " P"]]:
-    """Start and end of each pair's first and second capsule, as means of keypoints, and how far apart the two should be."""
+    """Start and end of each pair's first and second capsule, as means of keypoints, and how far apart the two should
+    be.
+    """
     a, b = _PAIRS.T
     ends = np.stack([BONE_ENDS[a, 0], BONE_ENDS[a, 1], BONE_ENDS[b, 0], BONE_ENDS[b, 1]])
     with torch.inference_mode(mode=False):
@@ -51,7 +55,8 @@ def _constants(device: torch.device, dtype: torch.dtype) -> tuple[Float[Tensor, 
 
 
 def penetration_depths(keypoints: Float[Tensor, "B 21 3"]) -> tuple[Float[Tensor, "B P"], Float[Tensor, "B P 21 3"]]:
-    """How far every pair of capsules overlaps beyond what flesh absorbs [m], and what of that moving each keypoint changes.
+    """How far every pair of capsules overlaps beyond what flesh absorbs [m], and what of that moving each keypoint
+    changes.
 
     Negative: they are apart by so much.
     """
@@ -70,7 +75,9 @@ def has_collision(keypoints: Float[Tensor, "B 21 3"]) -> Tensor:
 
 
 def closest(p1: Tensor, q1: Tensor, p2: Tensor, q2: Tensor) -> tuple[Tensor, Tensor]:
-    """Where on p1-q1 and p2-q2 (..., 3) they come nearest, each from 0 to 1 (Ericson, Real-Time Collision Detection, 5.1.9)."""
+    """Where on p1-q1 and p2-q2 (..., 3) they come nearest, each from 0 to 1 (Ericson, Real-Time Collision Detection,
+    5.1.9).
+    """
     d1, d2, r = q1 - p1, q2 - p2, p1 - p2
     a, e, f = (d1 * d1).sum(-1), (d2 * d2).sum(-1), (d2 * r).sum(-1)
     b, c = (d1 * d2).sum(-1), (d1 * r).sum(-1)

@@ -1,7 +1,7 @@
 """Two definitions of the 21 joints: our hand model's, and the landmark network's, some millimetres beside it.
 
-The landmark network's fingertips lie deeper in the finger, its knuckles nearer to the palm. The offsets were measured by
-`scripts/measure_landmark_offsets.py` on synthetic images, where our keypoints are known.
+The landmark network's fingertips lie deeper in the finger, its knuckles nearer to the palm. The offsets were measured
+by `scripts/measure_landmark_offsets.py` on synthetic images, where our keypoints are known.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ def carried(rotation: Float[Tensor, "B 16 3 3"], offsets: Float[Tensor, "21 3"])
     return (rotation[:, fixed_tensor(KEYPOINT_CARRIERS, rotation.device)] @ offsets[..., None])[..., 0]
 
 
-def landmark_positions(model: HandModel, pose: Float[Tensor, "B 16 3 3"], shape: Float[Tensor, "B S"]) -> Float[Tensor, "B 21 3"]:
+def landmark_positions(
+    model: HandModel, pose: Float[Tensor, "B 16 3 3"], shape: Float[Tensor, "B S"]
+) -> Float[Tensor, "B 21 3"]:
     """What the landmark network would call this hand's landmarks [m], about the wrist keypoint."""
     return model.keypoints(pose, shape) + carried(global_rotations(pose), landmark_offsets(pose))

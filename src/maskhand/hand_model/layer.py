@@ -1,7 +1,7 @@
 """The hand model as a differentiable layer: pose and shape in, mesh and keypoints out.
 
-Linear blend skinning as in MANO (Romero et al., SIGGRAPH Asia 2017), for any vertex count: the embedded free hand has 1,609
-vertices and no pose correctives, MANO has 778 and 135 correctives.
+Linear blend skinning as in MANO (Romero et al., SIGGRAPH Asia 2017), for any vertex count: the embedded free hand has
+1,609 vertices and no pose correctives, MANO has 778 and 135 correctives.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from maskhand.geometry.fixed_tensor import fixed_tensor
 from maskhand.errors import AssetError
+from maskhand.geometry.fixed_tensor import fixed_tensor
 from maskhand.geometry.rotations import mirror_rotation
 from maskhand.hand_model.skeleton import MODEL_TO_KEYPOINTS
 
 
 @dataclass(frozen=True)
 class HandModelData:
-    """What defines a hand model. Lengths in metres; right hand, flat, wrist anywhere; V vertices, F triangles, S shapes."""
+    """What defines a hand model. Lengths in metres; right hand, flat, wrist anywhere; V vertices, F triangles, S
+    shapes.
+    """
 
     name: str
     template: np.ndarray

@@ -1,6 +1,7 @@
 """The user's own MANO file (MANO_RIGHT.pkl from mano.is.tue.mpg.de; its licence forbids shipping it).
 
-The official file is a Python 2 pickle with chumpy and scipy.sparse objects. It is read here without either package's code
+The official file is a Python 2 pickle with chumpy and scipy.sparse objects. It is read here without either package's
+code
 being run: an unpickler that knows only the handful of classes needed, rebuilds their data, and refuses everything else.
 """
 

@@ -1,8 +1,8 @@
 """Every joint order the project meets, in one place.
 
-Two orders matter inside: the model's 16 joints (MANO's: wrist, then index, middle, little, ring, thumb, three each), which
-carry the rotations, and the 21 keypoints (OpenPose's: wrist, then thumb, index, middle, ring, little, four each from the palm
-to the tip), which cross module borders.
+Two orders matter inside: the model's 16 joints (MANO's: wrist, then index, middle, little, ring, thumb, three each),
+which carry the rotations, and the 21 keypoints (OpenPose's: wrist, then thumb, index, middle, ring, little, four each
+from the palm to the tip), which cross module borders.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ KEYPOINTS = (
     "thumb_mcp",
     "thumb_ip",
     "thumb_tip",
-    *(f"{finger}_{joint}" for finger in ("index", "middle", "ring", "little") for joint in ("mcp", "pip", "dip", "tip")),
+    *(
+        f"{finger}_{joint}"
+        for finger in ("index", "middle", "ring", "little")
+        for joint in ("mcp", "pip", "dip", "tip")
+    ),
 )
 """The 21 keypoints, in OpenPose's order."""
 

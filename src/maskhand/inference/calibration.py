@@ -1,5 +1,5 @@
-"""From how far drawn poses spread, and how sure the keypoint head is, to how likely a joint is right: a logistic curve fitted on
-held-out images.
+"""From how far drawn poses spread, and how sure the keypoint head is, to how likely a joint is right: a logistic curve
+fitted on held-out images.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class Calibration:
         return (0.5 * (1 + np.tanh(logit / 2))).astype(np.float32)
 
     @classmethod
-    def fit(cls, spread: np.ndarray, heatmap_confidence: np.ndarray, error_mm: np.ndarray, *, rounds: int = 50) -> Calibration:
+    def fit(
+        cls, spread: np.ndarray, heatmap_confidence: np.ndarray, error_mm: np.ndarray, *, rounds: int = 50
+    ) -> Calibration:
         """Maximum likelihood by Newton's method, from (N,) spreads [m], the head's confidences and errors [mm]."""
         x = _inputs(spread.ravel(), heatmap_confidence.ravel())
         y = np.where(error_mm.ravel() < RIGHT_WITHIN_MM, 1.0, -1.0)

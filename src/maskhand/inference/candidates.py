@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from maskhand.geometry.crop import Crop, CropConfig, crop_around
-from maskhand.types import Detection, Keypoints2D, Prediction, Side
+from maskhand.types import Detection, Prediction, Side
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,6 @@ class Candidate:
     @property
     def side(self) -> Side:
         return "left" if self.crop.mirrored else "right"
-
-    @property
-    def keypoints(self) -> Keypoints2D:
-        """The detection's, in the photo; `read_keypoints` has seen to it that there are some."""
-        if self.detection.keypoints is None:
-            raise ValueError("a candidate's detection has keypoints")
-        return self.detection.keypoints
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +79,6 @@ def candidates_of(
         unsure = given is None and unsure_side < detection.right < 1 - unsure_side
         tried: Sequence[Side] = ("right", "left") if unsure else (given or detection.side,)
         for side in tried:
-            around = crop_around(detection.keypoints.xy, mirrored=side == "left", config=crop)  # type: ignore[union-attr]
+            around = crop_around(detection.xy, mirrored=side == "left", config=crop)
             candidates.append(Candidate(detection, around, proposal.required_confidence, proposal.must_agree))
     return candidates

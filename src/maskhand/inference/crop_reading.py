@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from maskhand.backbones.landmark_trunk import INPUT_PX
 from maskhand.detection.landmark_network import LandmarkNetwork
 from maskhand.geometry.crop import Crop, CropConfig, crop_around
 from maskhand.inference.candidates import Candidate
-from maskhand.types import Keypoints2D
+from maskhand.types import KEYPOINT_ARRAYS, Keypoints2D
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,8 @@ class RecropConfig:
     rounds: int = 3
     """How often at most: a hand that its crop cuts comes into view step by step."""
     moved: float = 0.03
-    """Mean distance, in sides of the crop, between the keypoints it was laid around and those read in it, from which on it is."""
+    """Mean distance, in sides of the crop, between the keypoints it was laid around and those read in it, from which
+    on it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,8 @@ class CropReader:
 
     Args:
         network: landmark network.
-        crop: how crops are laid. The network reads upright hands; of axis-aligned crops the detection's keypoints stand.
+        crop: how crops are laid. The network reads upright hands; of axis-aligned crops the detection's keypoints
+            stand.
         recrop: when they are laid anew.
 
     """
@@ -62,19 +65,19 @@ class CropReader:
         crops = [candidate.crop for candidate in candidates] if crops is None else crops
         device = next(self.network.parameters()).device
         landmarks, maps = self.network.with_maps(views_of(image, crops, INPUT_PX, device))
-        from_user = any(candidate.keypoints.source == "user" for candidate in candidates)
+        from_user = any(candidate.detection.points.source == "user" for candidate in candidates)
         if self.crop.upright and not from_user:
             return CropReadings(crops, by_scale(maps), landmarks.keypoints)
-        parts = [_in_crop(candidate.keypoints, crop) for candidate, crop in zip(candidates, crops, strict=True)]
+        parts = [_in_crop(candidate.detection.points, crop) for candidate, crop in zip(candidates, crops, strict=True)]
         return CropReadings(crops, by_scale(maps), stack_keypoints(parts, device))
 
     def read_settled(self, image: np.ndarray, candidates: list[Candidate]) -> CropReadings:
         """The same; a crop that shows its hand elsewhere than expected is laid anew and read again."""
         readings = self.read(image, candidates)
-        if not self.crop.upright or any(candidate.keypoints.source == "user" for candidate in candidates):
+        if not self.crop.upright or any(candidate.detection.points.source == "user" for candidate in candidates):
             return readings
         crops, maps, keypoints = list(readings.crops), readings.maps, readings.keypoints
-        around = np.stack([candidate.keypoints.xy for candidate in candidates])
+        around = np.stack([candidate.detection.points.xy for candidate in candidates])
         for _ in range(self.recrop.rounds):
             seen = np.stack([crop.to_photo(xy) for crop, xy in zip(crops, keypoints.xy.cpu().numpy(), strict=True)])
             distance = np.linalg.norm(seen - around, axis=2).mean(1)
@@ -92,17 +95,16 @@ class CropReader:
 
 
 def _replaced(keypoints: Keypoints2D, index: Tensor, new: Keypoints2D) -> Keypoints2D:
-    names = ("xy", "confidence", "depth", "presence")
-    parts = [getattr(keypoints, name).index_copy(0, index, getattr(new, name)) for name in names]
-    return Keypoints2D(*parts, keypoints.convention, keypoints.source)
+    """With these hands' keypoints in place of the old ones."""
+    arrays: dict[str, Any] = {
+        name: getattr(keypoints, name).index_copy(0, index, getattr(new, name)) for name in KEYPOINT_ARRAYS
+    }
+    return replace(keypoints, **arrays)
 
 
 def _in_crop(keypoints: Keypoints2D, crop: Crop) -> Keypoints2D:
     """Keypoints of a photo as a crop shows them."""
-    depth = keypoints.depth * 2 / crop.side
-    return Keypoints2D(
-        crop.to_crop(keypoints.xy), keypoints.confidence, depth, keypoints.presence, keypoints.convention, keypoints.source
-    )
+    return replace(keypoints, xy=crop.to_crop(keypoints.xy), depth=keypoints.depth * 2 / crop.side)
 
 
 def stack_keypoints(parts: list[Keypoints2D], device: torch.device | str) -> Keypoints2D:
@@ -111,5 +113,5 @@ def stack_keypoints(parts: list[Keypoints2D], device: torch.device | str) -> Key
     def stacked(name: str) -> Tensor:
         return torch.tensor(np.stack([getattr(part, name) for part in parts]), dtype=torch.float32, device=device)
 
-    names = ("xy", "confidence", "depth", "presence")
-    return Keypoints2D(*[stacked(name) for name in names], parts[0].convention, parts[0].source)
+    arrays: dict[str, Any] = {name: stacked(name) for name in KEYPOINT_ARRAYS}
+    return replace(parts[0], **arrays)

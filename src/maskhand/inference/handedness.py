@@ -8,7 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 
-def side_log_odds(right: np.ndarray, error_as_right: np.ndarray, error_as_left: np.ndarray, odds_per_ratio: float) -> np.ndarray:
+def side_log_odds(
+    right: np.ndarray, error_as_right: np.ndarray, error_as_left: np.ndarray, odds_per_ratio: float
+) -> np.ndarray:
     """Log odds of a right hand.
 
     Args:

@@ -64,7 +64,9 @@ def traced_candidate(hand: Hand) -> Candidate:
 
 @torch.inference_mode()
 def mean_pairwise_distance(keypoints: Float[Tensor, "N 21 3"]) -> Float[Tensor, " N"]:
-    """Mean distance [m] of each of several poses of one hand to the others, aligned; of many, to the first `COMPARED`."""
+    """Mean distance [m] of each of several poses of one hand to the others, aligned; of many, to the first
+    `COMPARED`.
+    """
     others = keypoints[:COMPARED]
     distances = []
     for own in keypoints.split(COMPARED):

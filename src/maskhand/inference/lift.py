@@ -18,7 +18,12 @@ from maskhand.types import Hand, Keypoints2D, Prediction, Trace
 
 @torch.inference_mode()
 def lift(
-    hand_model: HandModel, photo: Photo, reading: Reading, config: ViewFitConfig = ViewFitConfig(), *, use_keypoints: bool = True
+    hand_model: HandModel,
+    photo: Photo,
+    reading: Reading,
+    config: ViewFitConfig = ViewFitConfig(),
+    *,
+    use_keypoints: bool = True,
 ) -> Hand:
     """The hand in the photo's camera frame.
 
@@ -71,7 +76,9 @@ def lift(
 def _target(
     prediction: Prediction, measured: Tensor, crop: Crop, config: ViewFitConfig, share: float
 ) -> tuple[Tensor, Tensor]:
-    """Where the keypoints should come to lie in the photo [px], and trust in that: as measured and as the network drew them."""
+    """Where the keypoints should come to lie in the photo [px], and trust in that: as measured and as the network drew
+    them.
+    """
     points = prediction.keypoints
     xy, confidence = points.xy[0].cpu().numpy(), points.confidence[0].cpu().numpy()
     drawn = project_in_crop(measured, translation_from_weak(prediction.weak_camera))[0].cpu().numpy()

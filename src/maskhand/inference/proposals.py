@@ -19,6 +19,8 @@ from maskhand.types import Detection, Keypoints2D
 class ProposalConfig:
     """Which rounds follow the first detection."""
 
+    both_sides: bool = True
+    """Read a hand as either side where the detector is unsure of it."""
     around_doubted: bool = True
     """Crops of other sizes around a hand of which the two networks see different keypoints."""
     turned_if_none: bool = True
@@ -40,7 +42,9 @@ def detector_rounds(detector: Detector, reader: LandmarkReader) -> list[Proposal
     return [detected]
 
 
-def built_in_rounds(detector: PalmHandDetector, config: ProposalConfig, selection: SelectionConfig) -> list[ProposalRound]:
+def built_in_rounds(
+    detector: PalmHandDetector, config: ProposalConfig, selection: SelectionConfig
+) -> list[ProposalRound]:
     """Palms; then crops around doubted hands; then, if no hand was selected, turned frames."""
 
     def around_doubted(image: np.ndarray, selected: Sequence[Reading]) -> Proposal:
@@ -68,12 +72,14 @@ def read_keypoints(reader: LandmarkReader, image: np.ndarray, hand: Detection) -
 def detections_in_boxes(
     reader: LandmarkReader, image: np.ndarray, boxes: np.ndarray, keypoints: np.ndarray | None
 ) -> list[Detection]:
-    """Boxes (N, 4) that a user gave, read by the landmark network, with the user's own keypoints (N, 21, 3) if there are any."""
+    """Boxes (N, 4) that a user gave, read by the landmark network, with the user's own keypoints (N, 21, 3) if there
+    are any.
+    """
     detections = [replace(reader.read_box(image, box), box=box) for box in boxes]
     if keypoints is None:
         return detections
     return [
-        replace(hand, keypoints=Keypoints2D.of_user(own, fill=hand.keypoints.xy))  # type: ignore[union-attr]
+        replace(hand, keypoints=Keypoints2D.of_user(own, fill=hand.xy))
         for hand, own in zip(detections, keypoints, strict=True)
     ]
 

@@ -1,4 +1,6 @@
-"""From candidates to readings, in one batch: crops read, features once, keypoints fused, tokens unmasked; then fitted, lifted."""
+"""From candidates to readings, in one batch: crops read, features once, keypoints fused, tokens unmasked; then fitted,
+lifted.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,11 @@ class Reconstructor:
         """A reading per candidate, in their order."""
         readings: dict[int, Reading] = {}
         for from_user in (False, True):
-            at = [k for k, candidate in enumerate(candidates) if (candidate.keypoints.source == "user") is from_user]
+            at = [
+                k
+                for k, candidate in enumerate(candidates)
+                if (candidate.detection.points.source == "user") is from_user
+            ]
             if at:
                 readings |= zip(at, self._read_batch(photo, [candidates[k] for k in at], steps), strict=True)
         return [readings[k] for k in range(len(candidates))]
@@ -65,7 +71,8 @@ class Reconstructor:
         if self.refine and readings:
             readings = self._fitted(readings)
         return [
-            lift(self.hand_model, photo, reading, self.config.view_fit, use_keypoints=self.refine) for reading in readings
+            lift(self.hand_model, photo, reading, self.config.view_fit, use_keypoints=self.refine)
+            for reading in readings
         ]
 
     def network_input(self, photo: Photo, readings: CropReadings) -> torch.Tensor | dict[int, torch.Tensor]:
@@ -73,9 +80,13 @@ class Reconstructor:
         size = self.network.input_px
         return readings.maps if size is None else views_of(photo.pixels, readings.crops, size, self.network.device)
 
-    def as_readings(self, candidates: Sequence[Candidate], crops: Sequence[Crop], prediction: Prediction) -> list[Reading]:
+    def as_readings(
+        self, candidates: Sequence[Candidate], crops: Sequence[Crop], prediction: Prediction
+    ) -> list[Reading]:
         """Each candidate with its row of a prediction, in the crop that was read."""
-        confidence = self.config.calibration(prediction.spread.cpu().numpy(), prediction.heatmap_confidence.cpu().numpy())
+        confidence = self.config.calibration(
+            prediction.spread.cpu().numpy(), prediction.heatmap_confidence.cpu().numpy()
+        )
         error = reprojection_error(self.hand_model, prediction).tolist()
         return [
             Reading(replace(candidate, crop=crop), prediction.rows([k]), confidence[k], error[k])

@@ -38,15 +38,17 @@ def is_doubted(reading: Reading, config: SelectionConfig) -> bool:
 def select(readings: Sequence[Reading], config: SelectionConfig) -> list[Reading]:
     """The hands among the readings, surest first.
 
-    Of the two sides of one detection the likelier one is kept; then what is not sure enough goes; then each hand is kept once,
-    readings on which the networks agree before doubted ones, surer before less sure.
+    Of the two sides of one detection the likelier one is kept; then what is not sure enough goes; then each hand is
+    kept once, readings on which the networks agree before doubted ones, surer before less sure.
     """
     likely = likelier_sides(readings, config)
     counted = [reading for reading in likely if _counts(reading, config)]
     counted += [
         reading
         for reading in likely
-        if reading.candidate.must_agree and any(_same(reading, other, config) for other in counted) and reading not in counted
+        if reading.candidate.must_agree
+        and any(_same(reading, other, config) for other in counted)
+        and reading not in counted
     ]
     kept: list[Reading] = []
     for reading in sorted(counted, key=lambda reading: (is_doubted(reading, config), -reading.sureness)):

@@ -44,11 +44,12 @@ class Photo:
     """`given`, `exif` or `assumed`."""
 
 
-def read_photo(source: str | Path | Image.Image | np.ndarray, *, focal_px: float | None = None) -> Photo:
+def read_photo(source: str | Path | Image.Image | np.ndarray | Photo, *, focal_px: float | None = None) -> Photo:
     """Read an image, turn it upright, convert it to 8-bit RGB.
 
     Args:
-        source: path, PIL image, or (H, W, 3) uint8 RGB array ((H, W) grey and (H, W, 4) RGBA work too).
+        source: path, PIL image, or (H, W, 3) uint8 RGB array ((H, W) grey and (H, W, 4) RGBA work too); a `Photo` stays
+            as it is.
         focal_px: focal length in pixels, if known; otherwise EXIF's, otherwise a phone's.
 
     Raises:
@@ -57,6 +58,8 @@ def read_photo(source: str | Path | Image.Image | np.ndarray, *, focal_px: float
     """
     if focal_px is not None and not (isinstance(focal_px, Real) and math.isfinite(focal_px) and focal_px > 0):
         raise InputError(f"focal length is {focal_px!r}; it must be a positive number of pixels")
+    if isinstance(source, Photo):
+        return source if focal_px is None else Photo(source.pixels, float(focal_px), "given")
     if isinstance(source, np.ndarray):
         pixels, exif_mm = _from_array(source), None
     elif isinstance(source, Image.Image):
@@ -81,7 +84,9 @@ def _from_file(path: Path) -> tuple[np.ndarray, float | None]:
     if not path.exists():
         raise InputError(f"image {path} does not exist")
     if path.is_dir():
-        raise InputError(f"{path} is a folder, not an image; the command line takes folders: maskhand reconstruct {path} -o OUT")
+        raise InputError(
+            f"{path} is a folder, not an image; the command line takes folders: maskhand reconstruct {path} -o OUT"
+        )
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -90,7 +95,9 @@ def _from_file(path: Path) -> tuple[np.ndarray, float | None]:
         hint = "; save it as JPEG or PNG first" if path.suffix.lower() in UNREAD_SUFFIXES else ""
         raise InputError(f"{path} is not an image that can be read{hint}") from None
     except Image.DecompressionBombError:
-        raise InputError(f"{path} has too many pixels; scale it down first (Pillow's limit, Image.MAX_IMAGE_PIXELS)") from None
+        raise InputError(
+            f"{path} has too many pixels; scale it down first (Pillow's limit, Image.MAX_IMAGE_PIXELS)"
+        ) from None
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -101,7 +108,9 @@ def _from_pil(image: Image.Image, name: str) -> tuple[np.ndarray, float | None]:
     if not image.width * image.height:
         raise InputError(f"{name} has {image.width} x {image.height} pixels; there is nothing to see")
     if image.width * image.height > MAX_PIXELS:
-        raise InputError(f"{name} has {image.width} x {image.height} pixels; at most {MAX_PIXELS // 1_000_000} million work")
+        raise InputError(
+            f"{name} has {image.width} x {image.height} pixels; at most {MAX_PIXELS // 1_000_000} million work"
+        )
     image, exif_mm = _upright(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _from_array(_deep_grey(np.asarray(image))), exif_mm
@@ -114,8 +123,8 @@ def _from_pil(image: Image.Image, name: str) -> tuple[np.ndarray, float | None]:
 def _upright(image: Image.Image) -> tuple[Image.Image, float | None]:
     """The image turned as its EXIF data say, and the 35 mm-equivalent focal length they tell.
 
-    Whatever is wrong with EXIF data, each of the two is told as far as it can be read (Pillow's own `exif_transpose` writes all
-    of them anew, and fails over any).
+    Whatever is wrong with EXIF data, each of the two is told as far as it can be read (Pillow's own `exif_transpose`
+    writes all of them anew, and fails over any).
     """
     image.load()  # Pillow turns a TIFF itself while it loads, and takes its tag away
     turn, millimetres = None, None
@@ -138,7 +147,8 @@ def _deep_grey(values: np.ndarray) -> np.ndarray:
 def _from_array(array: np.ndarray) -> np.ndarray:
     if array.dtype != np.uint8:
         raise InputError(
-            f"the image array has type {array.dtype}; expected uint8; if it is in 0-1, convert with (a * 255).astype('uint8')"
+            f"the image array has type {array.dtype}; expected uint8; "
+            "if it is in 0-1, convert with (a * 255).astype('uint8')"
         )
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-import maskhand
 from maskhand.types import Hand
+from maskhand.version import __version__
 
 UNITS = {
     "vertices, joints": "metres, camera frame of the photo: x right, y down, z forward",
@@ -18,7 +18,9 @@ UNITS = {
 }
 
 
-def result_record(name: str, image: np.ndarray, hands: Sequence[Hand], meshes: Sequence[str], *, steps: int) -> dict[str, Any]:
+def result_record(
+    name: str, image: np.ndarray, hands: Sequence[Hand], meshes: Sequence[str], *, steps: int
+) -> dict[str, Any]:
     """What `maskhand reconstruct` writes beside the overlay of one photo.
 
     Args:
@@ -29,7 +31,7 @@ def result_record(name: str, image: np.ndarray, hands: Sequence[Hand], meshes: S
     """
     height, width = image.shape[:2]
     return {
-        "maskhand": maskhand.__version__,
+        "maskhand": __version__,
         "image": name,
         "width": width,
         "height": height,
@@ -51,7 +53,7 @@ def _hand(hand: Hand, mesh: str) -> dict[str, Any]:
         "pose": _numbers(hand.pose, 6),
         "shape": _numbers(hand.shape, 4),
         "focal_px": round(hand.focal_px, 2),
-        "focal_source": hand.details.get("focal_source", "given"),
+        "focal_source": hand.trace.focal_source,
         "mesh": mesh or None,
     }
 

@@ -1,7 +1,7 @@
 """Two networks' 2D keypoints as one, weighted by how exact each is expected to be, and how far the two lie apart.
 
-This project's addition. On plain photos the two networks agree and the landmark network's keypoints are the finer ones; where it
-is wrong (held objects, other hands, folded fingers) the two disagree, and its own presence score falls.
+This project's addition. On plain photos the two networks agree and the landmark network's keypoints are the finer ones;
+where it is wrong (held objects, other hands, folded fingers) the two disagree, and its own presence score falls.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class FusionConfig:
     place_sigma: float = 0.03
     """Expected error of a sure heat-map keypoint; an unsure one's is this over its confidence squared."""
     error_share: float = 0.1
-    """Share of the squared distance between the two that is the landmark network's error, per axis, where the hands agree."""
+    """Share of the squared distance between the two that is the landmark network's error, per axis, where the hands
+    agree."""
     distance_variance: float = 0.004
     """Mean squared distance over the hand at which that share has doubled; it grows with the square of it."""
     sure_presence: float = 0.98
@@ -44,8 +45,9 @@ class FusionConfig:
 def fuse_keypoints(heatmaps: Keypoints2D, landmarks: Keypoints2D, config: FusionConfig = FusionConfig()) -> Keypoints2D:
     """One set of keypoints from the heat maps' and the landmark network's, both in the crop.
 
-    The error of a heat-map keypoint follows from its confidence; the landmark network's from how far it lies from that keypoint,
-    in this point and over the whole hand. Weights are inverse variances; confidence grows with the other's share.
+    The error of a heat-map keypoint follows from its confidence; the landmark network's from how far it lies from that
+    keypoint, in this point and over the whole hand. Weights are inverse variances; confidence grows with the other's
+    share.
     """
     if config.use == "heatmaps":
         return heatmaps

@@ -1,7 +1,8 @@
 """2D keypoints read off heat maps of the image encoder.
 
-The paper takes its 2D pose from an estimator trained elsewhere; this head is this project's addition. The expectation over a map
-is Sun et al.'s (ECCV 2018), the depth beside it Iqbal et al.'s (ECCV 2018), the hourglass Newell et al.'s (ECCV 2016).
+The paper takes its 2D pose from an estimator trained elsewhere; this head is this project's addition. The expectation
+over a map is Sun et al.'s (ECCV 2018), the depth beside it Iqbal et al.'s (ECCV 2018), the hourglass Newell et al.'s
+(ECCV 2016).
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ class HeatmapKeypoints:
 
 
 class KeypointHead(nn.Module):
-    """From the coarsest map to the finest: doubled, the backbone's own map added, convolved, corrected by hourglasses; then one
-    heat map and one depth per keypoint.
+    """From the coarsest map to the finest: doubled, the backbone's own map added, convolved, corrected by hourglasses;
+    then one heat map and one depth per keypoint.
 
     Args:
         channels: of the backbone's maps by scale.
@@ -87,7 +88,10 @@ class KeypointHead(nn.Module):
         self.keep_intermediate = False
         self.lateral = nn.ModuleDict({str(s): nn.Conv2d(channels[s], width, 1) for s in SCALES if s in channels})
         self.blocks = nn.ModuleDict(
-            {str(s): nn.ModuleList(_conv_block(width) for _ in range(n)) for s, n in zip(SCALES, (1, 2, 1), strict=True)}
+            {
+                str(s): nn.ModuleList(_conv_block(width) for _ in range(n))
+                for s, n in zip(SCALES, (1, 2, 1), strict=True)
+            }
         )
         for _ in range(config.fine_blocks):
             self.blocks[str(SCALES[-1])].append(_conv_block(width, silent=True))  # type: ignore[operator, union-attr]

@@ -13,7 +13,11 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.query, self.key_value, self.out = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
+        self.query, self.key_value, self.out = (
+            nn.Linear(width, width),
+            nn.Linear(width, 2 * width),
+            nn.Linear(width, width),
+        )
 
     def forward(self, x: Float[Tensor, "B n D"], context: Float[Tensor, "B m D"]) -> Float[Tensor, "B n D"]:
         query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, h, n, d)
@@ -28,4 +32,6 @@ class FeedForward(nn.Sequential):
     """Two linear layers with a GELU between."""
 
     def __init__(self, width: int, factor: int, dropout: float = 0.0) -> None:
-        super().__init__(nn.Linear(width, factor * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(factor * width, width))
+        super().__init__(
+            nn.Linear(width, factor * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(factor * width, width)
+        )

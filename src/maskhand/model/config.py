@@ -15,7 +15,8 @@ class EncoderConfig:
     """The multi-scale image encoder."""
 
     backbone: str = "hand"
-    """`hand`: the landmark network's trunk, 7 x 7 at scale 1; `vit-h`: ViT-H/16, 16 x 12 at scale 1; or a registered name."""
+    """`hand`: the landmark network's trunk, 7 x 7 at scale 1; `vit-h`: ViT-H/16, 16 x 12 at scale 1; or a registered
+    name."""
     scales: tuple[int, ...] = (1, 2)
     """Resolutions of the pyramid in multiples of the base map (Table 16: 1, 4, 8, 16)."""
     laterals: bool = True
@@ -26,7 +27,9 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         bad = [s for s in self.scales if s < 1 or s & (s - 1)]
         if bad or not self.scales or len(set(self.scales)) != len(self.scales):
-            raise ConfigError(f"model.encoder.scales is {list(self.scales)}; expected distinct powers of two such as [1, 4]")
+            raise ConfigError(
+                f"model.encoder.scales is {list(self.scales)}; expected distinct powers of two such as [1, 4]"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,9 @@ class DeformableAttention(nn.Module):
     def sampling_locations(
         self, query: Float[Tensor, "B n D"], reference: Float[Tensor, "B n 2"]
     ) -> tuple[Float[Tensor, "B n h l p 2"], Float[Tensor, "B n h l p"]]:
-        """Where each query samples, x, y in [-1, 1], by head, level and point, and the attention weight of each sample."""
+        """Where each query samples, x, y in [-1, 1], by head, level and point, and the attention weight of each
+        sample.
+        """
         shape = (self.heads, self.levels, self.points)
         offsets = self.offsets(query).unflatten(-1, (*shape, 2))
         if self.reach:
@@ -64,7 +66,9 @@ class DeformableAttention(nn.Module):
         weights = weights.permute(0, 2, 3, 1, 4).flatten(0, 1)  # (Bh, l, n, p)
         total: Tensor | int = 0
         for level, value in enumerate(values):
-            sampled = grid_sample(value, locations[:, level], align_corners=False, padding_mode="border")  # (Bh, d, n, p)
+            sampled = grid_sample(
+                value, locations[:, level], align_corners=False, padding_mode="border"
+            )  # (Bh, d, n, p)
             total = total + (sampled * weights[:, level, None]).sum(-1)
         mixed = total.unflatten(0, (batch, self.heads)).permute(0, 3, 1, 2).reshape(batch, count, -1)  # type: ignore[union-attr]
         return self.out(mixed)

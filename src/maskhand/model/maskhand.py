@@ -115,7 +115,9 @@ class MaskHand(nn.Module):
         values = self.synthesizer.prepare(pyramid)
         return Context(values, pose_context, reference, CodeGeometry.of(self.codes), shape, weak_camera)
 
-    def predict(self, context: Context, embedding: Float[Tensor, "B L C"], mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B L K"]:
+    def predict(
+        self, context: Context, embedding: Float[Tensor, "B L C"], mask: Bool[Tensor, "B L"]
+    ) -> Float[Tensor, "B L K"]:
         """Logits of every token's code from the code vectors of the known ones; masked tokens are seen as [MASK]."""
         x = torch.where(mask[..., None], self.mask_token, self.embed(embedding)) + self.position
         x = self.refinement(x, context.pose_context)
@@ -159,4 +161,6 @@ class MaskHand(nn.Module):
             generator: chance, where they are drawn.
 
         """
-        return self.decode(self.context(self.encoder(image), keypoints), steps=steps, sampling=sampling, generator=generator)
+        return self.decode(
+            self.context(self.encoder(image), keypoints), steps=steps, sampling=sampling, generator=generator
+        )

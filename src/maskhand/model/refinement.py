@@ -1,4 +1,6 @@
-"""Graph-based Anatomical Pose Refinement: 2D pose through a GCN, then graph transformer blocks (paper Section 3.2.2)."""
+"""Graph-based Anatomical Pose Refinement: 2D pose through a GCN, then graph transformer blocks (paper Section
+3.2.2).
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,11 @@ class PoseGraph(nn.Module):
         """One vector per keypoint; one with confidence 0 is unknown, wherever it lies."""
         confidence = keypoints.confidence[..., None]
         known = (confidence > 0).to(confidence.dtype)
-        x = known * self.embed(torch.cat([keypoints.xy, confidence], -1) * known) + (1 - known) * self.absent + self.position
+        x = (
+            known * self.embed(torch.cat([keypoints.xy, confidence], -1) * known)
+            + (1 - known) * self.absent
+            + self.position
+        )
         if self.depth is not None:
             depth = keypoints.depth[..., None]
             guessed = known * depth.isfinite()
@@ -94,7 +100,9 @@ class Refinement(nn.Module):
         nodes = token_count + (21 if config.pose_context and config.refinement_blocks else 0)
         self.blocks = nn.ModuleList(GraphTransformerBlock(config, nodes) for _ in range(config.refinement_blocks))
 
-    def forward(self, tokens: Float[Tensor, "B L D"], pose_context: Float[Tensor, "B 21 D"] | None) -> Float[Tensor, "B L D"]:
+    def forward(
+        self, tokens: Float[Tensor, "B L D"], pose_context: Float[Tensor, "B 21 D"] | None
+    ) -> Float[Tensor, "B L D"]:
         x = tokens if pose_context is None else torch.cat([tokens, pose_context], dim=1)
         for block in self.blocks:
             x = block(x)

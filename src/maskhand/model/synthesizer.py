@@ -1,4 +1,6 @@
-"""Context-Infused Masked Synthesizer: tokens attend to each other and to the image, then each names its code (Section 3.2.2)."""
+"""Context-Infused Masked Synthesizer: tokens attend to each other and to the image, then each names its code (Section
+3.2.2).
+"""
 
 from __future__ import annotations
 
@@ -51,8 +53,8 @@ class CodeGeometry:
 class CodeHead(nn.Module):
     """Logits over the codes from a point in code space and a temperature.
 
-    A code's logit is its (scaled) closeness to the point, so that similar codes get similar probabilities from the start; a
-    plain linear layer has to learn the codebook's geometry first (docs/paper.md).
+    A code's logit is its (scaled) closeness to the point, so that similar codes get similar probabilities from the
+    start; a plain linear layer has to learn the codebook's geometry first (docs/paper.md).
     """
 
     def __init__(self, width: int, code_dim: int) -> None:

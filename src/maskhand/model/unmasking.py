@@ -1,4 +1,6 @@
-"""Masks: how many tokens are hidden in training (Section 3.3), and which are kept in each round of sampling (Section 3.4)."""
+"""Masks: how many tokens are hidden in training (Section 3.3), and which are kept in each round of sampling (Section
+3.4).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from maskhand.errors import ConfigError
 
 
 def masked_after(round_index: int, rounds: int, length: int) -> int:
-    """How many of `length` tokens stay masked after round `round_index` (from 1): gamma(t / T) L, gamma = cos(pi t / 2 T)."""
+    """How many of `length` tokens stay masked after round `round_index` (from 1): gamma(t / T) L, gamma = cos(pi t /
+    2 T).
+    """
     if round_index >= rounds:
         return 0
     exact = math.cos(math.pi / 2 * round_index / rounds) * length
@@ -24,7 +28,9 @@ def masked_after(round_index: int, rounds: int, length: int) -> int:
 def random_mask(
     batch: int, length: int, *, low: float = 0.0, high: float = 1.0, device: torch.device | str = "cpu"
 ) -> Bool[Tensor, "batch length"]:
-    """Training masks: m = ceil(gamma(tau) L) tokens per sample, tau ~ U(low, high); at least one is hidden (Table 13)."""
+    """Training masks: m = ceil(gamma(tau) L) tokens per sample, tau ~ U(low, high); at least one is hidden (Table
+    13).
+    """
     tau = low + (high - low) * torch.rand(batch, device=device)
     count = (torch.cos(tau * math.pi / 2) * length).ceil().clamp(1, length)
     order = torch.rand(batch, length, device=device).argsort(1).argsort(1)
@@ -40,7 +46,8 @@ class Sampling:
     top_k: int | None = None
     """Draw among so many likeliest codes only."""
     mean: bool | None = None
-    """Let the mean code vector of a token's distribution stand for the code chosen, in later rounds and when decoding;
+    """Let the mean code vector of a token's distribution stand for the code chosen, in later rounds and when
+    decoding;
     None: where codes are not drawn. The paper decodes the codes chosen."""
 
     def __post_init__(self) -> None:
@@ -118,7 +125,9 @@ def unmask(
     return Unmasked(tokens, confidence, kept @ codes, kept, tuple(counts), torch.stack(by_round, 1))
 
 
-def _choose(logits: Float[Tensor, "B L K"], sampling: Sampling, generator: torch.Generator | None) -> Int[Tensor, "B L"]:
+def _choose(
+    logits: Float[Tensor, "B L K"], sampling: Sampling, generator: torch.Generator | None
+) -> Int[Tensor, "B L"]:
     if sampling.temperature <= 0:
         return logits.argmax(-1)
     if sampling.top_k is not None:

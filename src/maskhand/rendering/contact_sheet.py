@@ -8,22 +8,28 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskhand.errors import InputError
 from maskhand.hand_model.skeleton import FINGER_BONES
+from maskhand.io.files import written_picture
 
 Colour = tuple[int, int, int]
 
 
-def window(image: np.ndarray, box: np.ndarray, factor: float, size: int) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+def window(
+    image: np.ndarray, box: np.ndarray, factor: float, size: int
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """A square (size, size, 3) around a box (x1, y1, x2, y2) [px], and what brings points (n, 2) [px] into it."""
     side = max(1.0, factor * float((box[2:] - box[:2]).max()))
     corner = (box[:2] + box[2:]) / 2 - side / 2
     scale = size / side
-    tile = cv2.warpAffine(image, np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]]), (size, size))
+    tile = cv2.warpAffine(
+        image, np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]]), (size, size)
+    )
     return tile, lambda points: (points - corner) * scale
 
 
-def draw_bones(tile: np.ndarray, points: np.ndarray, known: np.ndarray, colours: Sequence[Colour], thickness: int) -> None:
+def draw_bones(
+    tile: np.ndarray, points: np.ndarray, known: np.ndarray, colours: Sequence[Colour], thickness: int
+) -> None:
     """The 20 bones between 21 points [px], those with both ends known, in place; one colour per bone."""
     ends = points.round().astype(int)
     for (parent, child), colour in zip(FINGER_BONES, colours, strict=True):

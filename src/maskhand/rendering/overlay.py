@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from maskhand.types import Hand
-from maskhand.rendering.rasteriser import rasterise, vertex_normals
 from maskhand.rendering.contact_sheet import window
+from maskhand.rendering.rasteriser import rasterise, vertex_normals
+from maskhand.types import AttentionMap, Hand
 
 SUPERSAMPLING = 2
 PANEL_PX = 720
@@ -18,7 +18,7 @@ PANEL_PX = 720
 TILE_PX = 300
 """Side of a hypothesis's pictures."""
 ATTENTION_PX, LEAST_SHOWN = 480, 0.05
-"""Side of a picture of attention; places that count for less than this share of the most looked at are left out."""
+"""Side of a picture of attention; samples of less than this share of the largest weight are left out."""
 COLOURS = {"right": (94, 168, 255), "left": (255, 158, 84)}
 UNSURE = (232, 72, 85)
 PAPER, INK = (250, 249, 246), (43, 45, 49)
@@ -52,7 +52,8 @@ def draw_result(image: np.ndarray, hands: Sequence[Hand]) -> np.ndarray:
 
 
 def draw_hypotheses(image: np.ndarray, ranked: Sequence[Hand], shown: int = 6) -> np.ndarray:
-    """What one hand of a photo may be: above on the photo, below from another side, likeliest first; of many some, evenly.
+    """What one hand of a photo may be: above on the photo, below from another side, likeliest first; of many some,
+    evenly.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -78,31 +79,34 @@ def draw_hypotheses(image: np.ndarray, ranked: Sequence[Hand], shown: int = 6) -
     return np.hstack(columns)
 
 
-def draw_attention(image: np.ndarray, hand: Hand, reference: np.ndarray, places: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """A hand's part of the photo, twice: as it is, and with where the synthesizer looks: from (yellow) and at (red).
+def draw_attention(image: np.ndarray, hand: Hand, attention: AttentionMap) -> np.ndarray:
+    """A hand's part of the photo, twice: as it is, and with reference points (yellow) and sampling locations (red).
 
     Args:
         image: (H, W, 3) uint8 RGB.
         hand: one of it.
-        reference, places, weights: as `Predictor.attention` gives them.
+        attention: as `Predictor.attention` gives it.
 
     Returns:
         uint8 RGB.
 
     """
     plain, into = window(image, hand.box, 1.6, ATTENTION_PX)
+    weights = attention.weights
     drawn = plain // 2  # darker, so that points show
-    for point, weight in zip(into(places.reshape(-1, 2)), weights.ravel() / weights.max(), strict=True):
+    for point, weight in zip(into(attention.samples.reshape(-1, 2)), weights.ravel() / weights.max(), strict=True):
         if weight > LEAST_SHOWN:
             shade = tuple(int(255 * weight**0.5 * c) for c in (1.0, 0.25, 0.25))
             cv2.circle(drawn, point.round().astype(int).tolist(), 2, shade, -1, cv2.LINE_AA)
-    for point in into(reference):
+    for point in into(attention.reference):
         cv2.circle(drawn, point.round().astype(int).tolist(), 4, (255, 220, 60), -1, cv2.LINE_AA)
     return np.hstack([plain, drawn])
 
 
 def draw_overlay(image: np.ndarray, hands: Sequence[Hand], scale: float = 1.0) -> np.ndarray:
-    """The hands drawn on the photo, far ones first, with side and confidence; `scale` is the picture's over the photo's size."""
+    """The hands drawn on the photo, far ones first, with side and confidence; `scale` is the picture's over the photo's
+    size.
+    """
     canvas = image.copy()
     height, width = image.shape[:2]
     for hand in sorted(hands, key=lambda h: -float(h.vertices[:, 2].mean())):
@@ -141,7 +145,9 @@ def hand_colours(hand: Hand) -> np.ndarray:
 def _render(
     hand: Hand, vertices: np.ndarray, focal: float, centre: np.ndarray, size: tuple[int, int]
 ) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
-    """The part of a picture (H, W) that a hand covers, its shaded colour (h, w, 3) and coverage (h, w, 1) there, in [0, 1]."""
+    """The part of a picture (H, W) that a hand covers, its shaded colour (h, w, 3) and coverage (h, w, 1) there, in [0,
+    1].
+    """
     s = SUPERSAMPLING
     flat = (focal * vertices[:, :2] / np.maximum(vertices[:, 2:], 1e-3) + centre) * s
     points = np.c_[flat, vertices[:, 2]].astype(np.float32)
@@ -169,7 +175,9 @@ def _lit(values: np.ndarray) -> np.ndarray:
     normals = values[:, :3] / np.maximum(np.linalg.norm(values[:, :3], axis=1, keepdims=True), 1e-6)
     normals[:, 2] = np.where(normals[:, 2] > 0, -normals[:, 2], normals[:, 2])
     key, fill = np.array([-0.45, -0.65, -0.61]), np.array([0.75, 0.1, -0.65])
-    diffuse = 0.62 * (normals @ key).clip(0) + 0.25 * (normals @ fill).clip(0) + 0.26 + 0.08 * (0.5 - 0.5 * normals[:, 1])
+    diffuse = (
+        0.62 * (normals @ key).clip(0) + 0.25 * (normals @ fill).clip(0) + 0.26 + 0.08 * (0.5 - 0.5 * normals[:, 1])
+    )
     half = (key + [0, 0, -1]) / np.linalg.norm(key + [0, 0, -1])
     gloss = 0.22 * (normals @ half).clip(0) ** 30
     rim = 0.25 * (1 + normals[:, 2]).clip(0, 1) ** 3

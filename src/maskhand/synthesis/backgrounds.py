@@ -1,4 +1,6 @@
-"""Backgrounds and textures for synthetic images: a few photographs that come inside packages, the user's own, and noise."""
+"""Backgrounds and textures for synthetic images: a few photographs that come inside packages, the user's own, and
+noise.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,9 @@ def _photo_crop(photo: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
     side = int(rng.uniform(0.25, 1.0) * min(height, width))
     y, x = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
     crop = cv2.resize(
-        photo[y : y + side, x : x + side], (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+        photo[y : y + side, x : x + side],
+        (size, size),
+        interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR,
     )
     crop = np.rot90(crop, int(rng.integers(4)))
     if rng.random() < 0.5:

@@ -30,7 +30,9 @@ def degrade(image: np.ndarray, rng: np.random.Generator, *, low_light: bool = Fa
     if rng.random() < 0.3:  # a small hand in a large photo
         small = int(size * rng.uniform(0.25, 0.8))
         image = cv2.resize(
-            cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (size, size), interpolation=cv2.INTER_LINEAR
+            cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA),
+            (size, size),
+            interpolation=cv2.INTER_LINEAR,
         )
     gain = np.float32(rng.normal(1, 0.06, 3) * rng.uniform(0.75, 1.2))
     image = (image * gain).clip(0, 1) ** np.float32(rng.uniform(0.75, 1.35))

@@ -20,7 +20,12 @@ class Part:
 
 
 def forearm(
-    loop: np.ndarray, axis: np.ndarray, bend: np.ndarray, rng: np.random.Generator, colours: np.ndarray, place: np.ndarray
+    loop: np.ndarray,
+    axis: np.ndarray,
+    bend: np.ndarray,
+    rng: np.random.Generator,
+    colours: np.ndarray,
+    place: np.ndarray,
 ) -> Part:
     """A tube from the wrist's loop (20, 3) along `axis`, turning by the rotation `bend` over the first centimetres.
 
@@ -63,7 +68,9 @@ def ring(start: np.ndarray, end: np.ndarray, rng: np.random.Generator) -> Part:
     profile = np.linspace(0, 2 * np.pi, 6, endpoint=False)
     radius, thick, wide = rng.uniform(0.0088, 0.0102), rng.uniform(0.0006, 0.0014), rng.uniform(0.001, 0.004)
     out = np.cos(around)[:, None] * across + np.sin(around)[:, None] * up  # (20, 3)
-    points = (radius + thick * np.cos(profile))[None, :, None] * out[:, None] + (wide * np.sin(profile))[None, :, None] * bone
+    points = (radius + thick * np.cos(profile))[None, :, None] * out[:, None] + (wide * np.sin(profile))[
+        None, :, None
+    ] * bone
     vertices = start + rng.uniform(0.3, 0.65) * (end - start) + points.reshape(-1, 3)
     faces = []
     for k in range(20):
@@ -79,7 +86,9 @@ def primitive(rng: np.random.Generator, size: float) -> tuple[np.ndarray, np.nda
     """A box, cylinder or ellipsoid of about `size` metres across, turned at random: vertices and faces."""
     kind = rng.integers(3)
     rows, columns = 9, 16
-    polar, around = np.meshgrid(np.linspace(0, np.pi, rows), np.linspace(0, 2 * np.pi, columns, endpoint=False), indexing="ij")
+    polar, around = np.meshgrid(
+        np.linspace(0, np.pi, rows), np.linspace(0, 2 * np.pi, columns, endpoint=False), indexing="ij"
+    )
     points = np.stack([np.sin(polar) * np.cos(around), np.cos(polar), np.sin(polar) * np.sin(around)], -1)
     if kind == 1:  # cylinder: push the sphere's rows out to the wall
         radial = np.linalg.norm(points[..., [0, 2]], axis=-1, keepdims=True).clip(1e-6)

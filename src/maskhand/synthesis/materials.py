@@ -1,4 +1,6 @@
-"""What the synthetic hand is made of: skin by tone and place on the hand, nails, sleeves, gloves, and how light falls on it."""
+"""What the synthetic hand is made of: skin by tone and place on the hand, nails, sleeves, gloves, and how light falls
+on it.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ class HandRegions:
             up = up - (up @ bone) * bone
             up /= np.linalg.norm(up)
             own = weights[:, 3 * finger + 3] > 0.5
-            nail[own] = np.maximum(nail, _smooth(normals @ up, 0.55, 0.8) * _smooth(along, 0.42, 0.5) * (along < 1.02))[own]
+            nail[own] = np.maximum(nail, _smooth(normals @ up, 0.55, 0.8) * _smooth(along, 0.42, 0.5) * (along < 1.02))[
+                own
+            ]
             tip[own] = np.maximum(tip, _smooth(along, 0.5, 0.9))[own]
             for joint in chain[:2]:
                 distance = np.linalg.norm(template - joint, axis=1)

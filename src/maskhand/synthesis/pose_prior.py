@@ -1,8 +1,8 @@
 """Plausible hand poses from anatomy alone: 21 degrees of freedom, joint limits, couplings, no self-penetration.
 
-Ranges, couplings and correlations were measured on 55 recorded real poses, fitted with our own hand; a third of the samples
-follows a Gaussian copula with those correlations, a third sets each finger to one of four states, a third is broad. (Source:
-this project's own measurement; published joint ranges agree with it.)
+Ranges, couplings and correlations were measured on 55 recorded real poses, fitted with our own hand; a third of the
+samples follows a Gaussian copula with those correlations, a third sets each finger to one of four states, a third is
+broad. (Source: this project's own measurement; published joint ranges agree with it.)
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maskhand.geometry.rotations import matrix_from_axis_angle, random_rotations
-from maskhand.hand_model.joint_axes import JointAxes
 from maskhand.hand_model.collision import has_collision
+from maskhand.hand_model.joint_axes import JointAxes
 from maskhand.hand_model.layer import HandModel
 
 # The fingers in the model's order: index, middle, little, ring; the thumb comes last.
 DIP_PER_PIP, DIP_AT_0 = np.array([0.46, 0.62, 0.62, 0.68]), np.array([-4.0, -4.0, 0.0, -1.0])
 
-# Degrees of freedom, in columns: 4 fingers x (MCP flexion, MCP abduction, PIP, DIP), then the thumb's five (16 to 20): sweep,
+# Degrees of freedom, in columns: 4 fingers x (MCP flexion, MCP abduction, PIP, DIP), then the thumb's five (16 to
+# 20):
+# sweep,
 # palmar, twist, MCP, IP.
 MCP, ABDUCTION, PIP, DIP = (np.arange(4) * 4 + k for k in range(4))
 
@@ -33,10 +35,16 @@ THUMB_RANGE = np.array([(-14.0, 53.0), (-10.0, 48.0), (-18.0, 53.0), (-34.0, 62.
 FINGER_STATES = np.array([(0.0, 4.0), (30.0, 35.0), (65.0, 70.0), (85.0, 98.0)])
 STATE_SHARES = (0.35, 0.2, 0.2, 0.25)
 
-_MCP_CORRELATION = np.array([[1, 0.57, 0.29, 0.40], [0.57, 1, 0.60, 0.81], [0.29, 0.60, 1, 0.86], [0.40, 0.81, 0.86, 1]])
-_PIP_CORRELATION = np.array([[1, 0.47, 0.14, 0.30], [0.47, 1, 0.30, 0.41], [0.14, 0.30, 1, 0.60], [0.30, 0.41, 0.60, 1]])
+_MCP_CORRELATION = np.array(
+    [[1, 0.57, 0.29, 0.40], [0.57, 1, 0.60, 0.81], [0.29, 0.60, 1, 0.86], [0.40, 0.81, 0.86, 1]]
+)
+_PIP_CORRELATION = np.array(
+    [[1, 0.47, 0.14, 0.30], [0.47, 1, 0.30, 0.41], [0.14, 0.30, 1, 0.60], [0.30, 0.41, 0.60, 1]]
+)
 _MCP_PIP_CORRELATION = 0.73
-_THUMB_CORRELATION = np.array([[1, 0.40, 0.25, 0.25], [0.40, 1, 0.40, 0.40], [0.25, 0.40, 1, 0.75], [0.25, 0.40, 0.75, 1]])
+_THUMB_CORRELATION = np.array(
+    [[1, 0.40, 0.25, 0.25], [0.40, 1, 0.40, 0.40], [0.25, 0.40, 1, 0.75], [0.25, 0.40, 0.75, 1]]
+)
 
 
 def _copula_factor() -> np.ndarray:
@@ -65,7 +73,9 @@ def sample_angles(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _stretch(uniform: np.ndarray, ranges: np.ndarray | tuple[float, float]) -> np.ndarray:
-    """Map (0, 1) so that its 2.5 % and 97.5 % points fall on the measured range, one for all columns or (columns, 2)."""
+    """Map (0, 1) so that its 2.5 % and 97.5 % points fall on the measured range, one for all columns or (columns,
+    2).
+    """
     low, high = np.asarray(ranges).T
     return low + (high - low) * ((uniform - 0.025) / 0.95).clip(-0.06, 1.06)
 
@@ -111,7 +121,8 @@ def _abduction(mcp: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _thumb(count: int, rng: np.random.Generator) -> np.ndarray:
     uniform = _standing(rng.normal(size=(count, 4)) @ np.linalg.cholesky(_THUMB_CORRELATION).T)
     sweep, palmar, mcp, ip = _stretch(uniform, THUMB_RANGE).T
-    # The recorded thumbs are turned in by 17 degrees at this place, estimates of others out by 7: their skeletons differ.
+    # The recorded thumbs are turned in by 17 degrees at this place, estimates of others out by 7: their skeletons
+    # differ.
     twist = rng.normal(-5, 15, count) - 0.25 * (sweep - 20) + 0.25 * (palmar - 20)
     return np.stack([sweep, palmar, twist, mcp, ip], axis=1)
 

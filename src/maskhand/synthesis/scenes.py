@@ -12,34 +12,22 @@ import cv2
 import numpy as np
 import torch
 
-from maskhand.data.shards import CROP_FACTOR
-from maskhand.geometry.crop import crop_around
 from maskhand.geometry.augmentation import jittered_crop
-from maskhand.geometry.rotations import random_rotations
-from maskhand.hand_model.collision import FINGER_BONES, FINGER_RADII_M, KNUCKLES
+from maskhand.geometry.crop import CropConfig, crop_around
 from maskhand.hand_model.layer import HandModel
-from maskhand.rendering.rasteriser import Fragments, rasterise, vertex_normals
-from maskhand.rendering.shading import cast_shadows, shade
 from maskhand.synthesis.backgrounds import background, octave_noise
 from maskhand.synthesis.degrade import degrade, restyled
 from maskhand.synthesis.geometry import Part, forearm, primitive, ring
-from maskhand.synthesis.materials import HandRegions, Light, glove_colours, skin_colours, texture_volume
+from maskhand.synthesis.materials import HandRegions, Light, glove_colours, skin_colours
 from maskhand.synthesis.pose_prior import PosePrior
+from maskhand.synthesis.scene_renderer import SceneRenderer
+from maskhand.synthesis.views import draw_camera, draw_view, rotation_about
 
 SCENES_VERSION = 4
 """Raised whenever a seed comes to give other images: 2 with 0.3.0's crop, 3 with 0.6.0's poses, 4 with 0.7.0's hand."""
 CHUNK = 16
-OVERSAMPLING = 1.5
-"""Pixels rendered per pixel kept, along each side."""
-
-# Palm towards the camera, fingers up: columns are where the rest hand's axes point (camera: x right, y down, z forward).
-_PALM_VIEW = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]], float)
-# Bones that cast shadows: 15 finger bones in the order of the keypoints, then four in the palm.
-_CASTERS = np.array(FINGER_BONES + [(0, knuckle) for knuckle in KNUCKLES])
-_CASTER_RADII = np.array([*FINGER_RADII_M, *[0.010] * 4], np.float32)
 # How deep under the skin a keypoint lies: one nearer to the surface than this counts as seen.
 _FLESH_M = np.array([0.032, 0.028, *[0.018] * 3, *[0.026, 0.018, 0.018, 0.016] * 4])
-_MODEL_FINGER_TO_KEYPOINTS = (1, 2, 4, 3, 0)
 
 
 @dataclass(frozen=True)
@@ -95,15 +83,8 @@ class SceneGenerator:
         self.model, self.config, self.seed = model, config, seed
         self.prior = PosePrior(model)
         self.regions = HandRegions.of(model)
-        self.volume = texture_volume()
-        self.faces = model.faces.numpy().astype(np.int32)
         self.rest = model.template.numpy().astype(np.float64)
-        self.loop = _wrist_loop(self.faces, model)
-        inside = np.isin(self.faces, self.loop).all(1)  # the forearm takes the place of the wrist's cap
-        self.open_faces = self.faces[~inside]
-        own = model.skin_weights.numpy().argmax(1)
-        bone = np.array([15] + [3 * _MODEL_FINGER_TO_KEYPOINTS[(j - 1) // 3] + (j - 1) % 3 for j in range(1, 16)])
-        self.own = bone[own].astype(np.int64)
+        self.renderer = SceneRenderer(model, config.size, config.backgrounds)
 
     def samples(self, start: int, stop: int) -> Iterator[SyntheticSample]:
         """Samples start .. stop - 1."""
@@ -116,7 +97,9 @@ class SceneGenerator:
         rng = np.random.default_rng((self.seed, index))
         with torch.no_grad():
             pose = self.prior.sample(2 * CHUNK, rng)
-            shape = torch.as_tensor(rng.normal(size=(2 * CHUNK, self.model.shape_count)).clip(-2.5, 2.5), dtype=torch.float32)
+            shape = torch.as_tensor(
+                rng.normal(size=(2 * CHUNK, self.model.shape_count)).clip(-2.5, 2.5), dtype=torch.float32
+            )
             pose[:, 0] = torch.as_tensor(np.stack([self._view(rng) for _ in range(2 * CHUNK)]), dtype=torch.float32)
             mesh = self.model(pose, shape)
         vertices, keypoints = mesh.vertices.numpy(), mesh.keypoints.numpy()
@@ -127,26 +110,33 @@ class SceneGenerator:
 
     def _view(self, rng: np.random.Generator) -> np.ndarray:
         view = draw_view(rng)
-        return view if self.config.upright else _rotation(rng.normal(0, 0.8), 2) @ view  # no crop will turn it back
+        return view if self.config.upright else rotation_about(rng.normal(0, 0.8), 2) @ view  # no crop turns it back
 
-    def _sample(self, pose: np.ndarray, shape: np.ndarray, vertices: np.ndarray, keypoints: np.ndarray, rng: np.random.Generator):
+    def _sample(
+        self, pose: np.ndarray, shape: np.ndarray, vertices: np.ndarray, keypoints: np.ndarray, rng: np.random.Generator
+    ):
         config, size = self.config, self.config.size
-        focal, distance = _draw_camera(keypoints[0], rng)
+        focal, distance = draw_camera(keypoints[0], rng)
         wrist = np.array([0, 0, distance]) - keypoints[0].mean(0)
         points = keypoints[0] + wrist
         flat = focal * points[:, :2] / points[:, 2:]
-        crop = jittered_crop(crop_around(flat * 1000, mirrored=False, upright=config.upright), rng, config.crop_noise, wild=0.1)
+        crop = jittered_crop(
+            crop_around(flat * 1000, mirrored=False, config=CropConfig(upright=config.upright)),
+            rng,
+            config.crop_noise,
+            wild=0.1,
+        )
         # Turn the scene with the crop, so that the truth is in the crop's own frame.
         turn = crop.camera_rotation().T
         centre, side = turn[:2, :2] @ np.array(crop.centre) / 1000, crop.side / 1000
         vertices, keypoints, wrist = vertices @ turn.T, keypoints @ turn.T, turn @ wrist
         light = Light.draw(rng)
         parts = self._parts(vertices, keypoints, wrist, turn @ pose[0], light, rng)
-        image, fragments = self._render(parts, keypoints[0] + wrist, focal, centre, side, light, rng)
+        image, fragments = self.renderer.render(parts, keypoints[0] + wrist, focal, centre, side, light, rng)
 
         points = keypoints[0] + wrist
         in_crop = (focal * points[:, :2] / points[:, 2:] - centre) * 2 / side
-        canvas = int(size * OVERSAMPLING)
+        canvas = self.renderer.canvas
         pixel = ((in_crop + 1) / 2 * canvas).astype(int)
         inside = ((pixel >= 0) & (pixel < canvas)).all(1)
         seen = fragments.depth[tuple(pixel.clip(0, canvas - 1)[:, ::-1].T)]
@@ -185,17 +175,26 @@ class SceneGenerator:
             shift = rng.normal(size=3) * (0.07, 0.07, 0.05)
             shift *= max(1.0, 0.085 / float(np.linalg.norm(shift)))
             other = vertices[1] * np.array([-1, 1, 1]) + wrist + shift  # a left hand, in front or behind
-            parts.append(Part(other, self.open_faces[:, ::-1], skin_colours(self.regions, rng, tone=tone), self.rest))
+            parts.append(
+                Part(other, self.renderer.open_faces[:, ::-1], skin_colours(self.regions, rng, tone=tone), self.rest)
+            )
         return parts
 
     def _hand(self, vertices: np.ndarray, turn: np.ndarray, tone: float, rng: np.random.Generator) -> list[Part]:
         gloved = rng.random() < 0.04
         colours = glove_colours(len(vertices), rng) if gloved else skin_colours(self.regions, rng, tone=tone)
-        bend = _rotation(rng.normal(0, 0.35), 2) @ _rotation(rng.normal(0, 0.2), 1)  # flexion and deviation of the wrist
+        bend = rotation_about(rng.normal(0, 0.35), 2) @ rotation_about(
+            rng.normal(0, 0.2), 1
+        )  # flexion and deviation of the wrist
         arm = forearm(
-            vertices[self.loop], turn @ np.array([1.0, 0, 0]), turn @ bend @ turn.T, rng, colours[self.loop], self.rest[self.loop]
+            vertices[self.renderer.loop],
+            turn @ np.array([1.0, 0, 0]),
+            turn @ bend @ turn.T,
+            rng,
+            colours[self.renderer.loop],
+            self.rest[self.renderer.loop],
         )
-        return [Part(vertices, self.open_faces, colours, self.rest, skin=0.0 if gloved else 1.0), arm]
+        return [Part(vertices, self.renderer.open_faces, colours, self.rest, skin=0.0 if gloved else 1.0), arm]
 
     def _object(self, keypoints: np.ndarray, turn: np.ndarray, rng: np.random.Generator) -> Part:
         size = rng.uniform(0.015, 0.075)
@@ -204,98 +203,6 @@ class SceneGenerator:
         centre = keypoints[[5, 9, 13]].mean(0) + palm * (size / 2 + rng.uniform(0.005, 0.03)) + rng.normal(0, 0.015, 3)
         colour = (rng.random(3) * rng.uniform(0.3, 1.0)) ** 2.2
         return Part(vertices + centre, faces, np.tile(colour, (len(vertices), 1)), vertices, skin=0.0)
-
-    def _render(
-        self,
-        parts: list[Part],
-        keypoints: np.ndarray,
-        focal: float,
-        centre: np.ndarray,
-        side: float,
-        light: Light,
-        rng: np.random.Generator,
-    ) -> tuple[np.ndarray, Fragments]:
-        canvas = int(self.config.size * OVERSAMPLING)
-        vertices = np.concatenate([p.vertices for p in parts]).astype(np.float32)
-        starts = np.cumsum([0] + [len(p.vertices) for p in parts[:-1]])
-        faces = np.concatenate([p.faces + s for p, s in zip(parts, starts, strict=True)]).astype(np.int32)
-        normals = vertex_normals(vertices, faces)
-        arm = slice(starts[1], starts[1] + len(self.loop))  # the forearm's first ring continues the hand's surface
-        normals[self.loop] = normals[arm] = (normals[self.loop] + normals[arm]) / 2
-        openness, sun = self._occlusion(keypoints.astype(np.float32), vertices, normals, light)
-        place = np.concatenate([p.place for p in parts]) * rng.uniform(500, 1100) + 1000
-        skin = np.concatenate([np.full(len(p.vertices), p.skin) for p in parts])
-        colours = np.concatenate([p.colours for p in parts])
-        values = np.concatenate([normals, colours, openness[:, None], sun[:, None], place, skin[:, None]], axis=1).astype(
-            np.float32
-        )
-        flat = (focal * vertices[:, :2] / vertices[:, 2:].clip(1e-3) - centre) * (2 / side)
-        pixels = np.concatenate([(flat + 1) / 2 * canvas, vertices[:, 2:]], axis=1).astype(np.float32)
-        fragments = rasterise(pixels, faces, values, (canvas, canvas))
-        behind = background(self.config.size, rng, self.config.backgrounds) ** np.float32(2.2)
-        image = cv2.resize(behind, (canvas, canvas), interpolation=cv2.INTER_LINEAR)
-        shade(
-            fragments.face, fragments.values, self.volume, light.direction, light.colour, light.sky, light.ground,
-            np.float32(light.wrap), np.float32(rng.uniform(0, 0.35)), np.float32(rng.uniform(0, 0.35)), image,
-        )  # fmt: skip
-        return image.clip(0, 1), fragments
-
-    def _occlusion(self, keypoints: np.ndarray, vertices: np.ndarray, normals: np.ndarray, light: Light):
-        """Ambient openness and sunlight of every vertex; only the hand itself, which comes first, is shadowed."""
-        openness, sun = np.ones(len(vertices), np.float32), np.ones(len(vertices), np.float32)
-        count = len(self.own)
-        cast_shadows(
-            vertices[:count], normals[:count], keypoints[_CASTERS[:, 0]], keypoints[_CASTERS[:, 1]], _CASTER_RADII, self.own,
-            light.direction, sun[:count], openness[:count],
-        )  # fmt: skip
-        return openness, sun
-
-
-def draw_view(rng: np.random.Generator) -> np.ndarray:
-    """A global rotation: mostly how people show hands, sometimes anything. The crop will turn it upright.
-
-    Views straight along the forearm from behind, where the arm hides the hand, are drawn again.
-    """
-    while True:
-        view = _draw_any_view(rng)
-        if view[2, 0] > -0.65:  # where the rest hand's +x, the forearm, points
-            return view
-
-
-def _draw_any_view(rng: np.random.Generator) -> np.ndarray:
-    kind = rng.random()
-    if kind < 0.30:
-        return random_rotations(1, torch.Generator().manual_seed(int(rng.integers(2**62))))[0].numpy().astype(float)
-    yaw, pitch, spread = 0.0, 0.0, 0.6
-    if kind < 0.52:  # palm
-        pass
-    elif kind < 0.72:  # back
-        yaw = np.pi
-    elif kind < 0.84:  # from either side
-        yaw, spread = np.pi / 2 * rng.choice([-1, 1]), 0.45
-    elif kind < 0.93:  # one's own hand from above the wrist
-        yaw, pitch, spread = np.pi, -np.pi / 3, 0.45
-    else:  # pointing at the camera
-        pitch, spread = rng.choice([-1, 1]) * np.pi / 3, 0.4
-        yaw = rng.choice([0, np.pi])
-    tilt = _rotation(pitch + rng.normal(0, spread), 0) @ _rotation(yaw + rng.normal(0, spread), 1)
-    return tilt @ _PALM_VIEW
-
-
-def _rotation(angle: float, axis: int) -> np.ndarray:
-    c, s = np.cos(angle), np.sin(angle)
-    i, j = ((1, 2), (2, 0), (0, 1))[axis]
-    matrix = np.eye(3)
-    matrix[i, i] = matrix[j, j] = c
-    matrix[i, j], matrix[j, i] = -s, s
-    return matrix
-
-
-def _draw_camera(keypoints: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    """Focal length (image plane units) and distance [m]: from wide-angle close-ups to telephoto."""
-    crop_focal = float(np.exp(rng.uniform(np.log(1.3), np.log(9.0))))  # in sides of the crop
-    extent = np.ptp(keypoints[:, :2], axis=0).max() * CROP_FACTOR
-    return 1.0, float(max(crop_focal * max(extent, 0.12), 0.2 + np.ptp(keypoints[:, 2])))
 
 
 def _occlude(image: np.ndarray, keypoints: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -312,16 +219,3 @@ def _occlude(image: np.ndarray, keypoints: np.ndarray, rng: np.random.Generator)
     texture = cv2.resize(np.ascontiguousarray(texture), (canvas, canvas)) * np.float32(rng.uniform(0.2, 0.9))
     share = (mask.astype(np.float32) / 255)[..., None]
     return image * (1 - share) + texture * share, mask > 127
-
-
-def _wrist_loop(faces: np.ndarray, model: HandModel) -> np.ndarray:
-    """The vertices around the wrist in order: those the wrist joint is the mean of."""
-    members = np.flatnonzero(model.joint_regressor.numpy()[0] > 0)
-    member = set(members.tolist())
-    cap = np.array([f for f in faces if all(int(v) in member for v in f)])
-    edges = {(int(a), int(b)) for f in cap for a, b in ((f[0], f[1]), (f[1], f[2]), (f[2], f[0]))}
-    following = {b: a for a, b in edges if (b, a) not in edges}
-    loop = [int(members[0])]
-    while following[loop[-1]] != loop[0]:
-        loop.append(following[loop[-1]])
-    return np.array(loop)

@@ -32,8 +32,12 @@ class Codebook(nn.Module):
         flat = z.reshape(-1, z.shape[-1])
         return torch.addmm(self.codes.square().sum(1), flat, self.codes.T, alpha=-2).argmin(1).view(z.shape[:-1])
 
-    def forward(self, z: Float[Tensor, "B L D"]) -> tuple[Float[Tensor, "B L D"], Float[Tensor, ""], Int[Tensor, "B L"]]:
-        """The nearest codes (gradients pass straight through to z), ||z - sg[c]||^2, indices; updates the codes when training."""
+    def forward(
+        self, z: Float[Tensor, "B L D"]
+    ) -> tuple[Float[Tensor, "B L D"], Float[Tensor, ""], Int[Tensor, "B L"]]:
+        """The nearest codes (gradients pass straight through to z), ||z - sg[c]||^2, indices; updates the codes when
+        training.
+        """
         if self.training and not self.initialised:
             self._initialise(z.detach())
         index = self.nearest(z.detach())

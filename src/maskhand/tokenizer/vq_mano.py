@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from maskhand.geometry.fixed_tensor import fixed_tensor
 from maskhand.errors import ConfigError
+from maskhand.geometry.fixed_tensor import fixed_tensor
 from maskhand.geometry.rotations import matrix_from_6d, six_from_matrix
 from maskhand.tokenizer.codebook import Codebook
 
@@ -21,23 +21,23 @@ class TokenizerConfig:
     """How VQ-MANO spells a hand pose in discrete tokens."""
 
     token_count: int = 64
-    """Tokens per pose [paper]; 16 times a power of two (Table 7: 16, 32, 64, 128)."""
+    """Tokens per pose; 16 times a power of two (Table 7: 16, 32, 64, 128)."""
     codebook_size: int = 2048
-    """[paper] (Table 8: 1024, 2048, 4096)."""
+    """(Table 8: 1024, 2048, 4096)."""
     code_dim: int = 256
-    """[paper] (Table 8: 128, 256)."""
+    """(Table 8: 128, 256)."""
     width: int = 128
-    """Channels of the convolutions [ours; TokenHMR has 512]."""
+    """Channels of the convolutions (TokenHMR: 512)."""
     depth: int = 3
-    """ResBlocks at the resolution of the joints [ours]."""
+    """ResBlocks at the resolution of the joints."""
     token_depth: int = 1
-    """ResBlocks at the resolution of the tokens [ours]."""
+    """ResBlocks at the resolution of the tokens."""
     dilation_growth: int = 3
-    """Dilation of ResBlock k is this to the power k [sibling: TokenHMR]."""
+    """Dilation of ResBlock k is this to the power k (TokenHMR)."""
     ema_decay: float = 0.99
-    """[sibling: TokenHMR]."""
+    """(TokenHMR)."""
     reset_below: float = 1.0
-    """Average count under which a code is reset [sibling: TokenHMR]."""
+    """Average count under which a code is reset (TokenHMR)."""
 
     def __post_init__(self) -> None:
         ratio = self.token_count / JOINTS
@@ -97,7 +97,9 @@ class VqMano(nn.Module):
             *blocks(config.token_depth),
             nn.Conv1d(width, config.code_dim, 1),
         )
-        self.codebook = Codebook(config.codebook_size, config.code_dim, decay=config.ema_decay, reset_below=config.reset_below)
+        self.codebook = Codebook(
+            config.codebook_size, config.code_dim, decay=config.ema_decay, reset_below=config.reset_below
+        )
         self.decoder = nn.Sequential(
             nn.Conv1d(config.code_dim, width, 1),
             *blocks(config.token_depth),
@@ -124,7 +126,9 @@ class VqMano(nn.Module):
         """Pose from tokens."""
         return self.decode_embeddings(self.codebook.codes[tokens])
 
-    def forward(self, pose: Float[Tensor, "B 16 3 3"]) -> tuple[Float[Tensor, "B 16 3 3"], Float[Tensor, ""], Int[Tensor, "B L"]]:
+    def forward(
+        self, pose: Float[Tensor, "B 16 3 3"]
+    ) -> tuple[Float[Tensor, "B 16 3 3"], Float[Tensor, ""], Int[Tensor, "B L"]]:
         """Reconstructed pose, commitment loss ||z - sg[c]||^2, tokens."""
         quantised, commitment, tokens = self.codebook(self.encode_continuous(pose))
         return self.decode_embeddings(quantised), commitment, tokens

@@ -1,6 +1,7 @@
 """The one training loop: both stages run in it. Progress, evaluation, atomic checkpoints, exact resume.
 
-Everything random is derived from (seed, step), so a run that is stopped and resumed takes the very steps of one that was not.
+Everything random is derived from (seed, step), so a run that is stopped and resumed takes the very steps of one that
+was not.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class TrainConfig:
     ema_decay: float = 0.0
     """Decay of the averaged weights that are evaluated and shipped; 0 keeps none."""
     minutes: float = 0.0
-    """Time after which the run ends, its learning rate run down by then, if `steps` do not end it before; 0: no limit. What one
-    has of a machine on loan; it makes the run depend on the machine's speed."""
+    """Time after which the run ends, its learning rate run down by then, if `steps` do not end it before; 0: no limit.
+    What one has of a machine on loan; it makes the run depend on the machine's speed."""
     seed: int = 0
     evaluate_every: int = 1000
     save_every: int = 500
@@ -57,7 +58,9 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} is {getattr(self, name)}; it must be at least 1")
         if self.minutes < 0 or (self.minutes and self.devices > 1):
-            raise ConfigError(f"train.minutes is {self.minutes}; it must be at least 0, and 0 if train.devices is above 1")
+            raise ConfigError(
+                f"train.minutes is {self.minutes}; it must be at least 0, and 0 if train.devices is above 1"
+            )
         if self.seed < 0:
             raise ConfigError(f"train.seed is {self.seed}; it must be at least 0")
         if self.learning_rate <= 0:
@@ -158,7 +161,11 @@ class _Run:
             (out / "log.jsonl").unlink(missing_ok=True)
 
     def _restore(self, state: dict[str, Any], path: Path) -> None:
-        given = {key: value.clone() for key, value in self.stage.module.state_dict().items() if key.startswith(self.stage.frozen)}
+        given = {
+            key: value.clone()
+            for key, value in self.stage.module.state_dict().items()
+            if key.startswith(self.stage.frozen)
+        }
         try:
             self.stage.module.load_state_dict(state["module"])
             if self.average is not None:
@@ -261,9 +268,17 @@ def fit(
     results: dict[str, float] = {}
     running: dict[str, Tensor] = {}
     shown = 0.0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     quiet = not run.fabric.is_global_zero
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True, quiet=quiet), disable=quiet) as bar:
+    with Progress(
+        *columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True, quiet=quiet), disable=quiet
+    ) as bar:
         if run.without_half:
             bar.console.print(HALF_IS_SLOW)
         over = run.step >= end or run.done

@@ -1,4 +1,4 @@
-"""Which part of the hand each cell of a map shows, and how deep: labels that teach what single keypoints cannot [ours]."""
+"""Which part of the hand each cell of a map shows, and how deep: labels that teach what single keypoints cannot."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _PART = (*range(2, 17), *[1] * 4)
 def part_maps(
     points: Float[Tensor, "B 21 3"], scale: Float[Tensor, " B"], x: Float[Tensor, " W"], y: Float[Tensor, " H"]
 ) -> tuple[Int[Tensor, "B N"], Float[Tensor, "B N"]]:
-    """The part nearest to the camera in each of N = H W cells, row by row, and the depth of its surface; bones are capsules.
+    """The part nearest to the camera in each of N = H W cells, row by row, and the depth of its surface; bones are
+    capsules.
 
     points: keypoints, x and y in the crop from -1 to 1, depth behind the wrist in that unit.
     scale: how much of the crop a metre takes.

@@ -21,16 +21,16 @@ from maskhand.training.loop import Stage, TrainConfig
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerLoss:
-    """Weights of the loss; the paper's own were lost in its text."""
+    """Weights of the loss: TokenHMR's; the paper's own were lost in its text (docs/paper.md)."""
 
     pose: float = 20.0
-    """L1 of the rotation matrices [sibling: TokenHMR]."""
+    """L1 of the rotation matrices."""
     vertices: float = 100.0
-    """L1 of the vertices, metres [sibling: TokenHMR]."""
+    """L1 of the vertices [m]."""
     joints: float = 100.0
-    """L1 of the keypoints, metres [sibling: TokenHMR]."""
+    """L1 of the keypoints [m]."""
     commitment: float = 1.0
-    """||z - sg[c]||^2 [sibling: TokenHMR]; the codebook itself follows a moving average."""
+    """||z - sg[c]||^2; the codebook itself follows a moving average."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class TokenizerTraining:
     tokenizer: TokenizerConfig = TokenizerConfig()
     loss: TokenizerLoss = TokenizerLoss()
     vertex_stride: int = 8
-    """The vertex loss sees every so manieth vertex [ours]."""
+    """The vertex loss sees every so manieth vertex."""
 
 
 class TokenizerObjective(nn.Module):

@@ -1,7 +1,8 @@
 """COCO-WholeBody (Jin et al., ECCV 2020), its hands.
 
 annotations/coco_wholebody_{train,val}_v1.0.json    COCO style; per person lefthand_kpts, righthand_kpts 63 (x, y, v),
-                                                    lefthand_box, righthand_box (x, y, w, h), lefthand_valid, righthand_valid
+                                                    lefthand_box, righthand_box (x, y, w, h), lefthand_valid,
+                                                    righthand_valid
 {train,val}2017/{file_name}                         COCO 2017's images
 
 OpenPose's joint order; v is 0 where nothing was annotated. 2D only.

@@ -1,16 +1,18 @@
 """DexYCB (Chao et al., CVPR 2021): its own files, and the COCO-style lists that later work evaluates on.
 
-{subject}/{date}/{serial}/color_{:06d}.jpg, labels_{:06d}.npz   640x480; joint_3d (1, 21, 3) [m], joint_2d (1, 21, 2) [px],
+{subject}/{date}/{serial}/color_{:06d}.jpg, labels_{:06d}.npz   640x480; joint_3d (1, 21, 3) [m], joint_2d (1, 21, 2)
+[px],
                                                                  -1 where there is no hand; pose_m (1, 51)
-{subject}/{date}/meta.yml                                        serials, num_frames, mano_sides [left | right], mano_calib
-calibration/intrinsics/{serial}_640x480.yml                      color: fx, fy, ppx, ppy
+{subject}/{date}/meta.yml                                        serials, num_frames, mano_sides [left | right],
+mano_calib calibration/intrinsics/{serial}_640x480.yml                      color: fx, fy, ppx, ppy
 
-OpenPose's joint order, camera frame. pose_m holds 45 PCA coefficients of MANO (its mean pose not in them), which is no pose
-vector without MANO's basis, and is left out here.
+OpenPose's joint order, camera frame. pose_m holds 45 PCA coefficients of MANO (its mean pose not in them), which is no
+pose vector without MANO's basis, and is left out here.
 
-Splits: s0_train, s0_val, s0_test by subject and sequence (`s0_split`); with annotations/DEX_YCB_s0_{train,test}_data.json in the
-folder, peers_train and peers_test read those instead: images (file_name), annotations (image_id, hand_type, joints_coord_cam
-[m, some copies mm], joints_img, cam_param: focal, princpt; mano_param: pose 48 axis angles, shape 10).
+Splits: s0_train, s0_val, s0_test by subject and sequence (`s0_split`); with
+annotations/DEX_YCB_s0_{train,test}_data.json in the
+folder, peers_train and peers_test read those instead: images (file_name), annotations (image_id, hand_type,
+joints_coord_cam [m, some copies mm], joints_img, cam_param: focal, princpt; mano_param: pose 48 axis angles, shape 10).
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """FreiHAND (Zimmermann et al., ICCV 2019), as unpacked from FreiHAND_pub_v2.zip and FreiHAND_pub_v2_eval.zip.
 
 training/rgb/{:08d}.jpg       130,240 images: 32,560 poses, each on four backgrounds; labels repeat every 32,560
-evaluation/rgb/{:08d}.jpg     3,960 images
-{split}_K.json                [N][3][3] intrinsics
-{split}_xyz.json              [N][21][3] keypoints [m], camera frame, OpenPose's order
-{split}_verts.json            [N][778][3] MANO vertices [m]
-{split}_mano.json             [N][1][61]: pose 48 (axis angles, MANO's mean pose not added), shape 10, uv of the root 2, scale 1
+evaluation/rgb/{:08d}.jpg     3,960 images {split}_K.json                [N][3][3] intrinsics {split}_xyz.json
+[N][21][3] keypoints [m], camera frame, OpenPose's order {split}_verts.json            [N][778][3] MANO vertices [m]
+{split}_mano.json             [N][1][61]: pose 48 (axis angles, MANO's mean pose not added), shape 10, uv of the root 2,
+scale 1
 
 Right hands only. The evaluation's xyz, verts and mano came with the second archive.
 """

@@ -1,13 +1,16 @@
 """HaMeR's own packings (Pavlakos et al., CVPR 2024): training shards and evaluation lists.
 
 hamer-shards: folders of webdataset tars; per image {key}.jpg and {key}.data.pyd, a pickle of a list of dicts:
-    keypoints_2d (21, 3) [px, confidence], keypoints_3d (21, 4) [m, confidence], center 2, scale (px / 200), right 0 or 1,
-    hand_pose 48 and betas 10 with has_hand_pose, has_betas. Read without running anything in the pickle. Split: a glob of tars.
-hamer-eval: {split}.npz with imgname, center, scale (here in px), hand_keypoints_2d (N, 21, 3), and where known right (1 if not),
-    hand_keypoints_3d (N, 21, 4), hand_pose, betas; other members, pickled ones among them, are left alone. Images lie below the
-    same folder by `imgname`. Split: the file's name; the only file there if left out.
+    keypoints_2d (21, 3) [px, confidence], keypoints_3d (21, 4) [m, confidence], center 2, scale (px / 200), right 0 or
+    1, hand_pose 48 and betas 10 with has_hand_pose, has_betas. Read without running anything in the pickle. Split: a
+    glob of tars.
+hamer-eval: {split}.npz with imgname, center, scale (here in px), hand_keypoints_2d (N, 21, 3), and where known right (1
+if not),
+    hand_keypoints_3d (N, 21, 4), hand_pose, betas; other members, pickled ones among them, are left alone. Images lie
+    below the same folder by `imgname`. Split: the file's name; the only file there if left out.
 
-OpenPose's joint order; keypoints_3d are about the wrist, so no intrinsics follow from them. Left hands are as photographed.
+OpenPose's joint order; keypoints_3d are about the wrist, so no intrinsics follow from them. Left hands are as
+photographed.
 """
 
 from __future__ import annotations
@@ -77,7 +80,9 @@ def _entry(name: str, image: bytes | Path, entry: dict[str, Any]) -> Sample:
         box=np.concatenate([centre - size / 2, centre + size / 2]),
         keypoints_2d=flat,
         keypoints_3d=points if points is not None and (points[:, 3] > 0).any() else None,
-        mano_pose=array(entry["hand_pose"], (48,), f"{name}: hand_pose") if np.any(entry.get("has_hand_pose", False)) else None,
+        mano_pose=array(entry["hand_pose"], (48,), f"{name}: hand_pose")
+        if np.any(entry.get("has_hand_pose", False))
+        else None,
         mano_shape=array(entry["betas"], (10,), f"{name}: betas") if np.any(entry.get("has_betas", False)) else None,
     )
 

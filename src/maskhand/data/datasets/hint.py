@@ -3,9 +3,9 @@
 {TRAIN,VAL,TEST}_{newdays,epick,ego4d}_{img,seq}/{name}_{l|r}.jpg and .json; in the JSON a list of one dict:
     keypoints [21][2] [px], occlusion [21] (1: hidden), bbox [[x1, y1, x2, y2]] [px]
 
-The last letter of the name is the hand's side; OpenPose's joint order. A keypoint at a negative place was not annotated. The
-Ego4D frames have to be cut from Ego4D's own videos. Splits: newdays, visor, ego4d (the test images), or the training and
-validation images, {train,val}_{newdays,epick,ego4d}.
+The last letter of the name is the hand's side; OpenPose's joint order. A keypoint at a negative place was not
+annotated. The Ego4D frames have to be cut from Ego4D's own videos. Splits: newdays, visor, ego4d (the test images), or
+the training and validation images, {train,val}_{newdays,epick,ego4d}.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ DATASETS = (
         url="https://github.com/ddshan/hint",
         licence="CC BY-NC 4.0 for the annotations; each source's own for its images",
         splits={
-            name: None for name in (*BENCHMARK, *(f"{p}_{s}" for p in ("train", "val") for s in ("newdays", "epick", "ego4d")))
+            name: None
+            for name in (*BENCHMARK, *(f"{p}_{s}" for p in ("train", "val") for s in ("newdays", "epick", "ego4d")))
         },
         read=_read,
     ),

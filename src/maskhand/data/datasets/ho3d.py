@@ -20,7 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from maskhand.data.datasets.source import Dataset, array, found, labelled_points, read_json, read_pickle, same_length, turned_pose
+from maskhand.data.datasets.source import (
+    Dataset,
+    array,
+    found,
+    labelled_points,
+    read_json,
+    read_pickle,
+    same_length,
+    turned_pose,
+)
 from maskhand.data.sample import Sample, to_keypoints
 from maskhand.errors import InputError
 from maskhand.hand_model.skeleton import OPENPOSE_TO_HO3D

@@ -1,12 +1,14 @@
 """Monocular Total Capture (Xiang et al., CVPR 2019), its hands: mtc_dataset.tar.gz, folder a4_release.
 
-annotation.pkl     {training_data, testing_data}: lists of {seqName, frame_str, left_hand and right_hand (where annotated):
+annotation.pkl     {training_data, testing_data}: lists of {seqName, frame_str, left_hand and right_hand (where
+annotated):
                    {landmarks: 63 numbers [cm], 2D: {camera: {insideImg 21, occluded 21, overlap}}}}
 camera_data.pkl    seqName -> camera -> {K (3, 3), R (3, 3), t (3, 1) [cm], distCoef 5}
 hdImgs/{seqName}/{frame_str}/00_{camera:02d}_{frame_str}.jpg
 
-World to camera: R X + t; OpenPose's joint order. Images are not undistorted: the 2D keypoints carry OpenCV's distortion. Views in
-which a joint is hidden, outside or overlapped by the other hand are left out, as the authors' own loader does.
+World to camera: R X + t; OpenPose's joint order. Images are not undistorted: the 2D keypoints carry OpenCV's
+distortion. Views in which a joint is hidden, outside or overlapped by the other hand are left out, as the authors' own
+loader does.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ def _labels(points: np.ndarray, camera: dict[str, Any]) -> dict[str, np.ndarray]
     intrinsic = np.asarray(camera["K"], float)
     in_camera = points @ np.asarray(camera["R"], float).T + np.asarray(camera["t"], float).reshape(3) / 100
     labels = labelled_points(in_camera, intrinsic)
-    flat, _ = cv2.projectPoints(in_camera, np.zeros(3), np.zeros(3), intrinsic, np.asarray(camera["distCoef"], float).ravel())
+    flat, _ = cv2.projectPoints(
+        in_camera, np.zeros(3), np.zeros(3), intrinsic, np.asarray(camera["distCoef"], float).ravel()
+    )
     labels["keypoints_2d"] = with_confidence(flat[:, 0])
     return labels
 

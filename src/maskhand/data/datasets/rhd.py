@@ -1,10 +1,10 @@
 """Rendered Hand Pose (Zimmermann and Brox, ICCV 2017), RHD_published_v2.
 
-{training,evaluation}/color/{:05d}.png            320x320
-{training,evaluation}/anno_{split}.pickle         {index: {xyz (42, 3) [m], uv_vis (42, 3): u, v [px], visible; K (3, 3)}}
+{training,evaluation}/color/{:05d}.png            320x320 {training,evaluation}/anno_{split}.pickle         {index: {xyz
+(42, 3) [m], uv_vis (42, 3): u, v [px], visible; K (3, 3)}}
 
-Joints 0-20 are the left hand's, 21-41 the right's: the wrist, then each finger from thumb to little, tip first. Camera frame.
-One sample per hand of which at least `MIN_VISIBLE` keypoints are visible.
+Joints 0-20 are the left hand's, 21-41 the right's: the wrist, then each finger from thumb to little, tip first. Camera
+frame. One sample per hand of which at least `MIN_VISIBLE` keypoints are visible.
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ from maskhand.hand_model.mano import RestrictedUnpickler
 
 
 def turned_pose(pose: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """MANO's (48,) axis angles with the whole hand turned: from another frame into the camera's, by `rotation` (3, 3)."""
+    """MANO's (48,) axis angles with the whole hand turned: from another frame into the camera's, by `rotation` (3,
+    3).
+    """
     first = cv2.Rodrigues(rotation @ cv2.Rodrigues(pose[:3].astype(np.float64))[0])[0][:, 0]
     return np.concatenate([first, pose[3:]])
 
@@ -40,7 +42,8 @@ class Dataset:
         """All hands of a split, unchecked.
 
         Raises:
-            InputError: no such split; a file is missing or damaged (the message names it and where the data come from).
+            InputError: no such split; a file is missing or damaged (the message names it and where the data come
+                from).
 
         """
         if split not in self.splits and "*" not in self.splits:
@@ -56,7 +59,8 @@ class Dataset:
             raise
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise InputError(
-                f"{self.title} {split} in {root} is not laid out as published: {type(error).__name__} {error}. {self.where}"
+                f"{self.title} {split} in {root} is not laid out as published: "
+                f"{type(error).__name__} {error}. {self.where}"
             ) from error
 
     def checked(self, root: str | Path, split: str) -> Iterator[Sample]:
@@ -122,7 +126,9 @@ def same_length(**lists: Any) -> int:
     """
     lengths = {name: len(values) for name, values in lists.items()}
     if len(set(lengths.values())) > 1:
-        raise InputError("files do not fit together: " + ", ".join(f"{name} has {n} entries" for name, n in lengths.items()))
+        raise InputError(
+            "files do not fit together: " + ", ".join(f"{name} has {n} entries" for name, n in lengths.items())
+        )
     return next(iter(lengths.values()))
 
 
@@ -144,7 +150,9 @@ def with_confidence(points: np.ndarray, confidence: np.ndarray | float = 1.0) ->
     return np.concatenate([points, np.broadcast_to(np.asarray(confidence, float), (len(points),))[:, None]], axis=1)
 
 
-def labelled_points(points: np.ndarray, intrinsic: np.ndarray, confidence: np.ndarray | float = 1.0) -> dict[str, np.ndarray]:
+def labelled_points(
+    points: np.ndarray, intrinsic: np.ndarray, confidence: np.ndarray | float = 1.0
+) -> dict[str, np.ndarray]:
     """The fields of a `Sample` that follow from 3D keypoints (21, 3) [m] in the camera's frame and its intrinsics.
 
     What is not annotated (confidence 0) lies at the mean of the rest, so that no filler value is ever projected.
