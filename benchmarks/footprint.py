@@ -32,7 +32,7 @@ def main() -> None:
         if p.name.endswith((".safetensors", ".npz"))
     )
     print(
-        f"maskhand --help          {statistics.median(times[1:]):8.2f} s (median of {len(times) - 1}, after a first run)"
+        f"maskhand --help          {statistics.median(times[1:]):8.2f} s (median of {len(times) - 1}, warm)"
     )
     print(f"peak memory of the demo  {peak:8.0f} MB (detection, reconstruction of two hands, picture, meshes)")
     print(f"weights                  {weights / 1e6:8.1f} MB")

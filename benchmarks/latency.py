@@ -15,6 +15,7 @@ import torch
 
 from maskhand import load
 from maskhand.assets import embedded
+from maskhand.data.cached import batch_keypoints
 from maskhand.io.photos import read_photo
 
 
@@ -39,10 +40,10 @@ def main() -> None:
     predictor = load()
     pixels = read_photo(embedded("demo.jpg")).pixels[:, :520].copy()  # one of the two hands
     assert len(predictor(pixels)) == 1  # noqa: S101
-    crop, keypoints = torch.rand(1, 3, 224, 224), torch.rand(1, 21, 4)
+    crop, keypoints = torch.rand(1, 3, 224, 224), batch_keypoints(torch.rand(1, 21, 4))
 
     def network(steps: int) -> Callable[[], object]:
-        return lambda: predictor.model.reconstruct(crop, keypoints, predictor.hand_model, steps=steps)
+        return lambda: predictor.network.reconstruct(crop, keypoints, predictor.hand_model, steps=steps)
 
     result = {
         f"whole_call_t{t}_ms": median_ms(lambda t=t: predictor(pixels, steps=t), arguments.runs) for t in (1, 3, 5)
@@ -52,7 +53,7 @@ def main() -> None:
     result |= {
         f"large_whole_call_t{t}_ms": median_ms(lambda t=t: large(pixels, steps=t), arguments.runs) for t in (1, 5)
     }
-    result["detection_ms"] = median_ms(lambda: predictor.provider.find(pixels), arguments.runs)
+    result["detection_ms"] = median_ms(lambda: predictor.detector.detect(pixels), arguments.runs)
     result["network_t5_over_t1"] = result["network_t5_ms"] / result["network_t1_ms"]
     if arguments.json:
         print(json.dumps({k: round(v, 2) for k, v in result.items()}))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import relu6
 
+from maskhand.backbones import build_backbone
 from maskhand.backbones.landmark_trunk import ClippedDepthwise, SameConv
 from maskhand.model.config import EncoderConfig
 from maskhand.model.encoder import Encoder
@@ -41,7 +42,7 @@ def main() -> None:
     maps = torch.randn(arguments.batch, 40, 28, 28)
     compiled = ClippedDepthwise.forward
     for learns in ("late", "most"):
-        encoder = Encoder(EncoderConfig(learns=learns), 128).train()
+        encoder = Encoder(build_backbone("hand", learns), EncoderConfig(learns=learns), 128).train()
         times: dict[Callable, list[float]] = {compiled: [], convolution: []}
         for round_ in range(arguments.rounds + 1):
             for forward, kept in times.items():

@@ -5,7 +5,7 @@ hand_model/fitting.py.
     on python scripts/measure_expected_turns.py cache/other
 
 Gradient descent on the mean PA-MPJPE after the fit, through its steps, of 100 of those hands at a time, from what is
-there. The constant holds what came of it once, with the fit's other constants learned beside these, changed a little
+there. The setting holds what came of it once, with the fit's other constants learned beside these, changed a little
 for real hands: see there. From there, alone, the descent makes all of them smaller (stereo hands want them larger), in
 about these proportions.
 """
@@ -13,19 +13,26 @@ about these proportions.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from maskhand.assets import load
-from maskhand.data.cached import CachedSamples
+from maskhand.data.cached import CachedSamples, batch_keypoints
 from maskhand.data.feature_cache import complete_shards
 from maskhand.evaluation.metrics import aligned_point_error_mm
-from maskhand.fitting.keypoint_fit import EXPECTED_TURNS
-from maskhand.fitting.prediction_fit import refined
+from maskhand.fitting.keypoint_fit import FitConfig
+from maskhand.fitting.prediction_fit import fit_prediction
 from maskhand.types import Prediction
 
 STEPS, BATCH, RATE = 60, 100, 0.06
+
+
+def out_of_inference_mode(prediction: Prediction) -> Prediction:
+    """The same numbers, from which gradients can start."""
+    copied = {key: value.clone() for key, value in vars(prediction).items() if isinstance(value, torch.Tensor)}
+    return replace(prediction, **copied, keypoints=prediction.keypoints.map(torch.Tensor.clone))
 
 
 def main() -> None:
@@ -35,14 +42,15 @@ def main() -> None:
     asked = parser.parse_args()
     predictor, samples = load(asked.model), CachedSamples(complete_shards(asked.cache))
     hand_model = predictor.hand_model
-    log_expected = EXPECTED_TURNS.log().requires_grad_()
+    log_expected = torch.tensor(FitConfig().expected_turns).log().requires_grad_()
     optimizer = torch.optim.Adam([log_expected])
     rng = np.random.default_rng(0)
     for step in range(STEPS):
         rows = samples.rows(rng.choice(len(samples), BATCH, replace=False))
-        answer = predictor.model.reconstruct({4: rows["map8"]}, rows["points"], hand_model)
-        answer = Prediction(**{key: value.clone() for key, value in vars(answer).items()})  # out of inference mode
-        fitted = refined(hand_model, answer, expected_turns=log_expected.exp())
+        keypoints = batch_keypoints(rows["points"])
+        prediction = predictor.network.reconstruct({4: rows["map8"]}, keypoints, hand_model)
+        prediction = out_of_inference_mode(prediction)
+        fitted = fit_prediction(hand_model, prediction, predictor.config.fit, expected_turns=log_expected.exp())
         wanted = hand_model.keypoints(rows["pose"], rows["shape"])
         error = aligned_point_error_mm(hand_model.keypoints(fitted.pose, fitted.shape), wanted).mean()
         optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)

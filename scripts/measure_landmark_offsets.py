@@ -1,5 +1,5 @@
 """Where the landmark network puts its points about our hand's keypoints: `LANDMARK_OFFSETS_MM` of
-hand_model/landmarks.py.
+hand_model/joint_conventions.py.
 
     python scripts/measure_landmark_offsets.py cache/synthetic
 

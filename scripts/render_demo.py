@@ -15,8 +15,8 @@ import numpy as np
 import torch
 import trimesh
 
-from maskhand.hand_model.joint_axes import JointAxes
 from maskhand.hand_model.free_hand import free_hand_data
+from maskhand.hand_model.joint_axes import JointAxes
 from maskhand.hand_model.layer import HandModel
 from maskhand.synthesis.geometry import forearm
 from maskhand.synthesis.materials import HandRegions, skin_colours
@@ -142,8 +142,7 @@ def first_hit(mesh, attributes, origins, directions):
 
 
 def light(mesh, point, normal, skin, rng):
-    """Light that reaches a point straight from the lamp; skin lets some creep past the edge of the shadow, red first.
-    """
+    """Light that reaches a point straight from the lamp; skin lets some creep past the edge of the shadow, red first."""
     target = LIGHT_CENTRE + (rng.random((len(point), 3)) - 0.5) * LIGHT_SIZE
     ray = target - point
     distance = np.linalg.norm(ray, axis=1, keepdims=True)

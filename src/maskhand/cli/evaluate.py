@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskhand.cli import benchmark
+from maskhand.cli import benchmark, benchmark_compare
+from maskhand.cli.output import finish, finish_rows
 from maskhand.config import DEFAULT_STEPS, DRAWING_STEPS
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ def tokenizer(
     if poses is not None:
         recorded = tokenizer_errors(vq_mano, hand_model, recorded_poses(poses, hand_model))
         result |= {f"recorded_{key}": value for key, value in recorded.items() if key != "codes_used"}
-    _finish(
-        "VQ-MANO, tokens and back (our hand; not comparable with figures on MANO)", "tokenizer", result, json_, save
-    )
+    finish("VQ-MANO, tokens and back (our hand; not comparable with figures on MANO)", "tokenizer", result, json_, save)
 
 
 @app.command()
@@ -74,7 +72,7 @@ def prior(
 
     hand_model = HandModel(free_hand_data())
     result = prior_coverage(hand_model, recorded_poses(poses, hand_model), drawn=drawn)
-    _finish("the pose prior beside recorded poses (our hand)", "prior", result, json_, save)
+    finish("the pose prior beside recorded poses (our hand)", "prior", result, json_, save)
 
 
 @app.command()
@@ -101,7 +99,7 @@ def synthetic(
     network, hand_model = predictor.network, predictor.hand_model
     result = reconstructed(network, hand_model, samples, predictor.config, steps=steps, limit=count, refine=refine)
     title = f"{count} synthetic test images, T = {steps} (our hand; not comparable with figures on MANO)"
-    _finish(title, f"synthetic-{count}-t{steps}" + "-bare" * (not refine), result.means(), json_, save)
+    finish(title, f"synthetic-{count}-t{steps}" + "-bare" * (not refine), result.means(), json_, save)
     if worst is not None:
         typer.echo(f"-> {worst_sheet(result, 16, worst, upright=network.config.crop.upright)}", err=json_)
 
@@ -123,7 +121,7 @@ def hypotheses(
     predictor, samples = _predictor_and_test(model, images, cache)
     result = hypothesis_errors(predictor, samples, count=count, steps=steps, refine=refine, limit=images)
     title = f"{count} hypotheses of {images} synthetic test images (our hand; not comparable with figures on MANO)"
-    _finish(title, f"hypotheses-{images}-t{steps}", result, json_, save)
+    finish(title, f"hypotheses-{images}-t{steps}", result, json_, save)
 
 
 @app.command()
@@ -145,7 +143,7 @@ def rounds(
         for k, pair in enumerate(pairs, 1)
         for name, value in zip(("masked", "confidence"), pair, strict=True)
     }
-    _finish(
+    finish(
         f"confidence-guided sampling, {images} synthetic test images", f"rounds-{images}-t{steps}", result, json_, save
     )
 
@@ -166,7 +164,7 @@ def sides(
     require_packaged_photos()
     with track("chunks of images", -(-count // 16)) as advance:
         result = side_accuracy(load(model), count, progress=advance)
-    _finish(f"sides of {count} synthetic hands", f"sides-{count}", result, json_, save)
+    finish(f"sides of {count} synthetic hands", f"sides-{count}", result, json_, save)
 
 
 @app.command()
@@ -184,7 +182,7 @@ def stereo(
     from maskhand.evaluation.stereo import stereo_errors
 
     result = stereo_errors(load(model, refine=refine), root, steps=steps, every=every)
-    _finish(f"stereo_handpose3d, T = {steps}", f"stereo-t{steps}", result, json_, save)
+    finish(f"stereo_handpose3d, T = {steps}", f"stereo-t{steps}", result, json_, save)
 
 
 @app.command()
@@ -219,7 +217,7 @@ def real(
     if worst is not None:
         typer.echo(f"-> {worst_photos_sheet(evidence, root, 24, worst)}", err=True)
     rows = [dataclasses.asdict(row) for row in evidence.rows]
-    _finish_rows(f"real evidence, T = {steps}", "real", rows, json_, save)
+    finish_rows(f"real evidence, T = {steps}", "real", rows, json_, save)
 
 
 @app.command()
@@ -245,7 +243,7 @@ def heuristics(
     cache_shards(cache, seed=HEURISTICS_SEED, shards=shards, rows=250, config=SceneConfig(), workers=workers)
     with track("variants", len(VARIANTS)) as advance:
         rows = measure_heuristics(root, cache, every=every, workers=workers, model=model, progress=advance)
-    _finish_rows("heuristics, each switched off in turn", "heuristics", rows, json_, save)
+    finish_rows("heuristics, each switched off in turn", "heuristics", rows, json_, save)
 
 
 for _name, _title in (
@@ -256,8 +254,8 @@ for _name, _title in (
     ("hint", "HInt"),
 ):
     app.command(_name)(benchmark.benchmark_command(_name, _title))
-app.command()(benchmark.compare)
-app.command()(benchmark.pose2d)
+app.command()(benchmark_compare.compare)
+app.command()(benchmark_compare.pose2d)
 
 
 def _predictor_and_test(model: str, count: int, cache: Path | None) -> tuple[Predictor, CachedSamples]:
@@ -281,50 +279,3 @@ def _check_picture(path: Path | None) -> None:
     if path is not None:
         made_folder(path.parent)
         picture_path(path)
-
-
-def _finish(title: str, name: str, values: Mapping[str, float | None], as_json: bool, save: Path | None) -> None:
-    """Save and show named numbers."""
-    import json
-
-    from maskhand.evaluation.results import save_result
-
-    if save is not None:
-        typer.echo(f"-> {save_result(save, name, dict(values))}", err=True)
-    if as_json:
-        typer.echo(json.dumps({key: None if value is None else round(value, 4) for key, value in values.items()}))
-        return
-    rows = [{"measure": key, "value": value} for key, value in values.items()]
-    _table(title, rows)
-
-
-def _finish_rows(title: str, name: str, rows: list[dict[str, Any]], as_json: bool, save: Path | None) -> None:
-    """Save and show a table."""
-    import json
-
-    from maskhand.evaluation.results import save_result
-
-    if save is not None:
-        typer.echo(f"-> {save_result(save, name, rows)}", err=True)
-    if as_json:
-        typer.echo(json.dumps(rows))
-        return
-    _table(title, rows)
-
-
-def _table(title: str, rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    def text(value: Any) -> str:
-        if value is None:
-            return "-"
-        return f"{value:.3f}" if isinstance(value, float) else escape(str(value))
-
-    table = Table(title=title, title_justify="left")
-    for column in rows[0]:
-        table.add_column(column.replace("_", " "), justify="right" if isinstance(rows[0][column], float) else "left")
-    for row in rows:
-        table.add_row(*(text(value) for value in row.values()))
-    Console().print(table)

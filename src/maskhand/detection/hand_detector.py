@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from maskhand.geometry.crop import Crop, crop_of_box
 from maskhand.types import Detection
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Finds hands in a photo."""
 

@@ -33,8 +33,8 @@ def synthetic_test(
     require_packaged_photos()
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(folder or temporary)
-        shards = -(-count // TEST_SHARD_ROWS)
-        rows, config = TEST_SHARD_ROWS, SceneConfig(upright=upright)
+        rows = min(count, TEST_SHARD_ROWS) if folder is None else TEST_SHARD_ROWS
+        shards, config = -(-count // rows), SceneConfig(upright=upright)
         cache_shards(
             root, seed=TEST_SEED, shards=range(shards), rows=rows, config=config, workers=workers, images=images
         )

@@ -5,17 +5,19 @@ The model knows right hands only; a left one read as a right one does not come t
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 
+Number = TypeVar("Number", float, np.ndarray)
 
-def side_log_odds(
-    right: np.ndarray, error_as_right: np.ndarray, error_as_left: np.ndarray, odds_per_ratio: float
-) -> np.ndarray:
+
+def side_log_odds(right: Number, error_as_right: Number, error_as_left: Number, odds_per_ratio: float) -> Number:
     """Log odds of a right hand.
 
     Args:
-        right: (...) the detector's probability.
-        error_as_right, error_as_left: (...) reprojection errors of the two readings, in one unit.
+        right: the detector's probability; a number or an array.
+        error_as_right, error_as_left: reprojection errors of the two readings, in one unit.
         odds_per_ratio: log odds for a factor of e between the errors.
 
     """

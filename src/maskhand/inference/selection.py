@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from maskhand.detection.duplicates import DuplicateConfig, same_hand
 from maskhand.geometry.boxes import share_inside
 from maskhand.inference.candidates import Reading
@@ -66,8 +64,7 @@ def likelier_sides(readings: Sequence[Reading], config: SelectionConfig) -> list
     for rivals in by_detection.values():
         if len(rivals) == 2:
             as_right, as_left = sorted(rivals, key=lambda reading: reading.candidate.side == "left")
-            right = np.array(as_right.candidate.detection.right)
-            errors = np.array(as_right.reprojection), np.array(as_left.reprojection)
+            right, errors = as_right.candidate.detection.right, (as_right.reprojection, as_left.reprojection)
             chosen.append(as_right if side_log_odds(right, *errors, config.side_odds) > 0 else as_left)
         else:
             chosen += rivals

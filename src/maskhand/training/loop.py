@@ -12,9 +12,8 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -26,45 +25,7 @@ from maskhand.checkpoint import read_state, save_state, save_weights
 from maskhand.errors import ConfigError
 from maskhand.io.files import made_folder
 from maskhand.training.precision import HALF_IS_SLOW, half_is_fast
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How long and how fast to train."""
-
-    steps: int
-    batch_size: int
-    learning_rate: float
-    final_rate: float = 0.02
-    """Learning rate at the end, as a share of the first one (cosine decay)."""
-    warmup_steps: int = 200
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
-    clip_norm: float = 1.0
-    ema_decay: float = 0.0
-    """Decay of the averaged weights that are evaluated and shipped; 0 keeps none."""
-    minutes: float = 0.0
-    """Time after which the run ends, its learning rate run down by then, if `steps` do not end it before; 0: no limit.
-    What one has of a machine on loan; it makes the run depend on the machine's speed."""
-    seed: int = 0
-    evaluate_every: int = 1000
-    save_every: int = 500
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    accelerator: str = "auto"
-    devices: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "evaluate_every", "save_every", "devices"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"train.{name} is {getattr(self, name)}; it must be at least 1")
-        if self.minutes < 0 or (self.minutes and self.devices > 1):
-            raise ConfigError(
-                f"train.minutes is {self.minutes}; it must be at least 0, and 0 if train.devices is above 1"
-            )
-        if self.seed < 0:
-            raise ConfigError(f"train.seed is {self.seed}; it must be at least 0")
-        if self.learning_rate <= 0:
-            raise ConfigError(f"train.learning_rate is {self.learning_rate}; it must be positive")
+from maskhand.training.schedule import TrainConfig, done_at, rate_at
 
 
 class Stage(ABC):
@@ -91,37 +52,25 @@ class Stage(ABC):
         return [{"params": [p for p in self.module.parameters() if p.requires_grad], "lr": learning_rate}]
 
 
-class _Sealed:
-    """Carries a batch past Fabric, which would round its numbers to half precision at the module's door."""
+class _Wrapped:
+    """Carries a batch past Fabric, which would round its numbers to half precision."""
 
     def __init__(self, batch: Any) -> None:
         self.batch = batch
 
 
-class _Opening(nn.Module):
-    """The stage's module, taking sealed batches."""
+class _Unwrapping(nn.Module):
+    """The stage's module, taking wrapped batches."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
 
-    def forward(self, sealed: _Sealed) -> Any:
-        return self.inner(sealed.batch)
+    def forward(self, wrapped: _Wrapped) -> Any:
+        return self.inner(wrapped.batch)
 
 
-def done_at(step: int, config: TrainConfig, seconds: float = 0.0) -> float:
-    """Share of a run that is done at a step, after some time."""
-    return min(1.0, max(step / config.steps, seconds / (60 * config.minutes) if config.minutes else 0.0))
-
-
-def rate_at(step: int, config: TrainConfig, seconds: float = 0.0) -> float:
-    """Share of the learning rate at a step, after some time: linear warm-up, then cosine decay."""
-    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    done = done_at(step, config, seconds)
-    return warm * (config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * done)))
-
-
-def _made_otherwise(path: Path, what: str) -> ConfigError:
+def _made_with_other(path: Path, what: str) -> ConfigError:
     return ConfigError(f"{path} was made with other {what}: use another folder, or --fresh to start over")
 
 
@@ -154,7 +103,7 @@ class _Run:
             self._restore(state, path)
         if self.average is not None:
             self.average.to(self.fabric.device)
-        self.module, self.optimizer = self.fabric.setup(_Opening(stage.module), optimizer)
+        self.module, self.optimizer = self.fabric.setup(_Unwrapping(stage.module), optimizer)
         if state:
             self._restore_optimizer(state, path)
         elif not resume:
@@ -171,16 +120,16 @@ class _Run:
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
         except (KeyError, RuntimeError) as error:
-            raise _made_otherwise(path, "settings") from error
+            raise _made_with_other(path, "settings") from error
         if not all(torch.equal(value, state["module"][key].to(value)) for key, value in given.items()):
-            raise _made_otherwise(path, "weights of " + " and ".join(self.stage.frozen))
+            raise _made_with_other(path, "weights of " + " and ".join(self.stage.frozen))
         self.step, self.best, self.earlier = state["step"], state["best"], state.get("seconds", 0.0)
 
     def _restore_optimizer(self, state: dict[str, Any], path: Path) -> None:
         try:
             self.optimizer.load_state_dict(state["optimizer"])
         except ValueError as error:
-            raise _made_otherwise(path, "settings") from error
+            raise _made_with_other(path, "settings") from error
         for group in self.optimizer.param_groups:  # as the settings say now
             group.update(betas=self.config.betas, weight_decay=self.config.weight_decay)
 
@@ -209,7 +158,7 @@ class _Run:
         torch.manual_seed(step * self.fabric.world_size + self.fabric.global_rank)  # masks of its own for every device
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * rate_at(self.step, self.config, self.seconds)
-        loss, terms = self.module(_Sealed(self.fabric.to_device(batch)))
+        loss, terms = self.module(_Wrapped(self.fabric.to_device(batch)))
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.config.clip_norm)

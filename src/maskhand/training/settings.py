@@ -8,9 +8,9 @@ from maskhand.errors import ConfigError
 from maskhand.inference.config import InferenceConfig
 from maskhand.inference.hand_network import NetworkConfig
 from maskhand.training.extra_losses import ExtraLosses
-from maskhand.training.loop import TrainConfig
 from maskhand.training.masking import MaskConfig
 from maskhand.training.paper_losses import PaperLosses
+from maskhand.training.schedule import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,8 @@ from maskhand.evaluation.tokenizer import held_out_poses, tokenizer_errors
 from maskhand.hand_model.layer import HandModel
 from maskhand.synthesis.pose_prior import PosePrior
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
-from maskhand.training.loop import Stage, TrainConfig
+from maskhand.training.loop import Stage
+from maskhand.training.schedule import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)

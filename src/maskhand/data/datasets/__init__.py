@@ -19,7 +19,7 @@ from maskhand.data.datasets import (
 from maskhand.data.datasets.source import Dataset
 from maskhand.errors import InputError
 
-DATASETS: dict[str, Dataset] = {
+_REGISTERED: dict[str, Dataset] = {
     dataset.name: dataset
     for module in (
         freihand,
@@ -39,6 +39,16 @@ DATASETS: dict[str, Dataset] = {
 }
 
 
+def register_dataset(dataset: Dataset) -> None:
+    """Let `maskhand data`, shards and training name a data set of one's own."""
+    _REGISTERED[dataset.name] = dataset
+
+
+def dataset_names() -> list[str]:
+    """All that can be named, in order."""
+    return sorted(_REGISTERED)
+
+
 def dataset(name: str) -> Dataset:
     """A data set by name.
 
@@ -46,6 +56,6 @@ def dataset(name: str) -> Dataset:
         InputError: there is none of that name.
 
     """
-    if name not in DATASETS:
-        raise InputError(f"no data set named {name!r}; one of {', '.join(sorted(DATASETS))}")
-    return DATASETS[name]
+    if name not in _REGISTERED:
+        raise InputError(f"no data set named {name!r}; one of {', '.join(dataset_names())}, or register your own")
+    return _REGISTERED[name]
