@@ -31,9 +31,7 @@ def main() -> None:
         for p in (files("maskhand") / "assets").iterdir()
         if p.name.endswith((".safetensors", ".npz"))
     )
-    print(
-        f"maskhand --help          {statistics.median(times[1:]):8.2f} s (median of {len(times) - 1}, warm)"
-    )
+    print(f"maskhand --help          {statistics.median(times[1:]):8.2f} s (median of {len(times) - 1}, warm)")
     print(f"peak memory of the demo  {peak:8.0f} MB (detection, reconstruction of two hands, picture, meshes)")
     print(f"weights                  {weights / 1e6:8.1f} MB")
 

@@ -142,7 +142,7 @@ def first_hit(mesh, attributes, origins, directions):
 
 
 def light(mesh, point, normal, skin, rng):
-    """Light that reaches a point straight from the lamp; skin lets some creep past the edge of the shadow, red first."""
+    """Light that reaches a point straight from the lamp; skin lets some past the shadow's edge, red first."""
     target = LIGHT_CENTRE + (rng.random((len(point), 3)) - 0.5) * LIGHT_SIZE
     ray = target - point
     distance = np.linalg.norm(ray, axis=1, keepdims=True)

@@ -29,6 +29,6 @@ def test_weights_that_do_not_exist_or_do_not_fit_are_named(tmp_path) -> None:
     save_weights(tmp_path / "other.safetensors", tensors, {**config, "hand_model": "mano"})
     with pytest.raises(AssetError, match="trained on hand model 'mano'"):
         load(tmp_path / "other.safetensors")
-    save_weights(tmp_path / "keys.safetensors", tensors, {**config, "model": {**config["model"], "widht": 3}})
+    save_weights(tmp_path / "keys.safetensors", tensors, {**config, "network": {**config["network"], "widht": 3}})
     with pytest.raises(ConfigError, match="unknown setting widht"):
         load(tmp_path / "keys.safetensors")

@@ -147,7 +147,7 @@ def test_a_missing_config_and_a_wrong_setting_are_named(tmp_path) -> None:
     assert "does not exist" in str(
         run("train", "tokenizer", "--config", tmp_path / "no.toml", "-o", tmp_path).exception
     )
-    config = Path(__file__).parents[1] / "configs" / "tokenizer.toml"
+    config = Path(__file__).parents[2] / "configs" / "tokenizer.toml"
     for setting, message in (
         ("tokenizer.widht=3", "unknown setting tokenizer.widht"),
         ("tokenizer.width=wide", "expected int"),

@@ -7,7 +7,7 @@ import torch
 from maskhand.data.augmentation import augmented
 
 
-def test_a_warped_crop_shows_its_hand_where_its_truth_says(hand_model, poses) -> None:
+def test_an_augmented_crop_shows_its_hand_where_its_truth_says(hand_model, poses) -> None:
     torch.manual_seed(0)
     pose, shape = poses[:4], torch.zeros(4, 10)
     points = hand_model.keypoints(pose, shape)
@@ -16,9 +16,9 @@ def test_a_warped_crop_shows_its_hand_where_its_truth_says(hand_model, poses) ->
     spot = ((x - places[:, 8, :1, None]).square() + (y[:, None] - places[:, 8, 1:, None]).square()) < 0.05**2
     image = (255 * spot)[..., None].expand(-1, -1, -1, 3).to(torch.uint8)
     batch = {"image": image, "pose": pose, "keypoints_2d": places, "keypoints_3d": points}
-    as_it_is, same = warped(batch, 0.0)
+    as_it_is, same = augmented(batch, 0.0)
     assert same is batch and torch.equal(as_it_is, image.permute(0, 3, 1, 2) / 255)
-    seen, moved_batch = warped(batch, 3.0)
+    seen, moved_batch = augmented(batch, 3.0)
     light = seen.mean(1) / seen.mean(1).sum((1, 2), keepdim=True)
     where = torch.stack([(light.sum(1) * x).sum(1), (light.sum(2) * y).sum(1)], -1)
     torch.testing.assert_close(where, moved_batch["keypoints_2d"][:, 8], atol=0.015, rtol=0)

@@ -31,7 +31,7 @@ def test_shifted_rows_are_what_the_trunk_sees_of_a_shifted_crop() -> None:
         places = torch.tensor([[[0.1 + 2 * right / 224, -0.2 + 2 * down / 224, 0.9, 0.3]]])
         return {"map8": trunk.maps(crop, CACHED_BLOCK)[8], "points": places, "keypoints_2d": places[..., :2]}
 
-    got, wanted = moved(rows(0, 0), np.array([[1, -1]])), rows(8, -8)
+    got, wanted = shifted(rows(0, 0), np.array([[1, -1]])), rows(8, -8)
     torch.testing.assert_close(got["points"], wanted["points"])
     torch.testing.assert_close(got["keypoints_2d"], wanted["keypoints_2d"])
     inside = (..., slice(8, -8), slice(8, -8))  # the network pads with zeros, which differ

@@ -39,7 +39,7 @@ def test_the_shipped_model_beats_the_landmark_networks_3d_on_synthetic_images(pr
     cache_synthetic(tmp_path, seed=777, shard=0, rows=96, config=SceneConfig())
     samples = CachedSamples(complete_shards(tmp_path))
     bare, fitted = (
-        reconstructed(predictor.model, predictor.hand_model, samples, refine=refine, calibration=predictor.calibration)
+        reconstructed(predictor.network, predictor.hand_model, samples, predictor.config, refine=refine)
         for refine in (False, True)
     )
     errors = fitted.means()
@@ -52,7 +52,7 @@ def test_the_shipped_model_beats_the_landmark_networks_3d_on_synthetic_images(pr
 
 
 def test_the_worst_test_images_are_drawn_worst_first(predictor, tmp_path) -> None:
-    result = reconstructed(predictor.model, predictor.hand_model, synthetic_test(6), limit=6, refine=True)
+    result = reconstructed(predictor.network, predictor.hand_model, synthetic_test(6), limit=6, refine=True)
     drawn = cv2.imread(str(worst_sheet(result, 2, tmp_path / "worst.png")))[:, :, ::-1]
     size = SceneConfig().size
     assert drawn.shape == (size, 2 * 3 * size, 3)
@@ -71,7 +71,7 @@ def test_more_rounds_cost_less_than_so_many_networks(predictor) -> None:
     def count(part: str) -> None:
         calls[part] += 1
 
-    model = predictor.model
+    network, model = predictor.network, predictor.network.model
     handles = [
         model.encoder.pyramid.register_forward_hook(lambda *_: count("encoder")),
         model.synthesizer.register_forward_hook(lambda *_: count("synthesizer")),

@@ -113,7 +113,9 @@ def benchmark_command(name: str, title: str) -> Any:
         from maskhand.evaluation.benchmark import protocol_of
         from maskhand.io.files import made_folder
 
-        request = _Request(model, hand_model, steps, refine, temperature, top_k, keypoints, keypoint_noise, mask_share)
+        request = _Request(
+            model, hand_model, steps, refine, temperature, top_k, keypoints, keypoint_noise, mask_share, no_reflection
+        )
         if predictions:
             _refuse_model_options(context)
         request.check()

@@ -9,7 +9,6 @@ import typer
 
 from maskhand.cli.reconstruct import MeshFormat
 from maskhand.config import DRAWING_STEPS
-from maskhand.io.results import refuse_to_overwrite, write_result
 
 
 def hypotheses(
@@ -39,6 +38,7 @@ def hypotheses(
     from maskhand.assets import load
     from maskhand.io.files import made_folder
     from maskhand.io.photos import read_photo
+    from maskhand.io.results import refuse_to_overwrite, write_result
     from maskhand.rendering.overlay import draw_hypotheses
 
     console = Console(stderr=True)
