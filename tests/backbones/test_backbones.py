@@ -11,7 +11,7 @@ from maskhand.backbones.landmark_trunk import ClippedDepthwise, SameConv
 from maskhand.backbones.vit import VitBackbone
 from maskhand.errors import ConfigError
 from maskhand.model.config import EncoderConfig
-from maskhand.model.encoder import Encoder, Pyramid
+from maskhand.model.encoder import Pyramid
 
 
 def test_the_papers_vit_h_runs_forward() -> None:
@@ -53,7 +53,7 @@ def test_the_encoder_is_named_when_its_package_is_missing(monkeypatch) -> None:
 
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ConfigError, match=r"maskhand\[vit\]"):
-        Encoder(EncoderConfig(backbone="vit-h"), 32)
+        VitBackbone()
 
 
 @pytest.mark.parametrize(("kernel", "stride", "side"), [(3, 1, 7), (5, 1, 14), (5, 2, 14), (3, 2, 28)])

@@ -16,9 +16,10 @@ def test_an_augmented_crop_shows_its_hand_where_its_truth_says(hand_model, poses
     spot = ((x - places[:, 8, :1, None]).square() + (y[:, None] - places[:, 8, 1:, None]).square()) < 0.05**2
     image = (255 * spot)[..., None].expand(-1, -1, -1, 3).to(torch.uint8)
     batch = {"image": image, "pose": pose, "keypoints_2d": places, "keypoints_3d": points}
-    as_it_is, same = augmented(batch, 0.0)
-    assert same is batch and torch.equal(as_it_is, image.permute(0, 3, 1, 2) / 255)
-    seen, moved_batch = augmented(batch, 3.0)
+    same = augmented(batch, 0.0)
+    assert same["keypoints_2d"] is places and torch.equal(same["image"], image.permute(0, 3, 1, 2) / 255)
+    moved_batch = augmented(batch, 3.0)
+    seen = moved_batch["image"]
     light = seen.mean(1) / seen.mean(1).sum((1, 2), keepdim=True)
     where = torch.stack([(light.sum(1) * x).sum(1), (light.sum(2) * y).sum(1)], -1)
     torch.testing.assert_close(where, moved_batch["keypoints_2d"][:, 8], atol=0.015, rtol=0)

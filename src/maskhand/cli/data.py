@@ -189,3 +189,35 @@ def photos(
         out, samples, TrunkReader(), {"source": "photos", "seed": seed, "teacher": teacher}, images=images
     )
     typer.echo(f"{rows} crops -> {out}")
+
+
+@app.command()
+def cutouts(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the files.")],
+    root: Annotated[
+        Path | None, typer.Argument(help="Folder of the development data (docs/data.md); without it: synthetic.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=16, help="Synthetic hands to draw.")] = 8000,
+    seed: Annotated[int, typer.Option(min=0, help="Which synthetic hands.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that draw.")] = 2,
+) -> None:
+    """Photos and cut-out hands that the hand detector's training photos are composed of."""
+    from maskhand.cli.progress import track
+    from maskhand.io.files import made_folder
+    from maskhand.synthesis.cutouts import packed, save_cutouts
+
+    made_folder(out)
+    if root is None:
+        from maskhand.synthesis.scenes import CHUNK
+        from maskhand.synthesis.sprites import synthetic_cutouts
+
+        chunks = -(-count // CHUNK)
+        with track("hands", chunks) as advance:
+            drawn = synthetic_cutouts(seed, chunks, workers, advance)
+            typer.echo(f"{save_cutouts(out / 'synthetic.npz', drawn)} hands -> {out / 'synthetic.npz'}")
+        return
+    from maskhand.data.hand_boxes import cutout_sources
+
+    for name, source in cutout_sources(root).items():
+        path = out / f"{name}.npz"
+        typer.echo(f"{save_cutouts(path, map(packed, source))} photos and cut-outs -> {path}")

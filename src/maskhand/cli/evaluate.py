@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskhand.cli import benchmark, benchmark_compare
+from maskhand.cli import benchmark, benchmark_compare, detect
 from maskhand.cli.output import finish, finish_rows
 from maskhand.config import DEFAULT_STEPS, DRAWING_STEPS
 
@@ -254,6 +254,7 @@ for _name, _title in (
     ("hint", "HInt"),
 ):
     app.command(_name)(benchmark.benchmark_command(_name, _title))
+app.command("detection")(detect.evaluate)
 app.command()(benchmark_compare.compare)
 app.command()(benchmark_compare.pose2d)
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from maskhand.cli import data, demo, evaluate, hypotheses, preview, reconstruct, train
+from maskhand.cli import data, demo, detect, evaluate, hypotheses, preview, reconstruct, train
 from maskhand.errors import MaskHandError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("reconstruct")(reconstruct.reconstruct)
+app.command("detect")(detect.detect)
 app.command("hypotheses")(hypotheses.hypotheses)
 app.add_typer(evaluate.app, name="evaluate", rich_help_panel="For researchers")
 app.add_typer(train.app, name="train", rich_help_panel="For researchers")

@@ -1,4 +1,4 @@
-"""`maskhand train tokenizer|model`: both stages of the paper."""
+"""`maskhand train tokenizer|model|detector`: both stages of the paper, and the hand detector."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Train the tokenizer (stage 1) or the model (stage 2). Stopped runs go on where they were.",
+    help="Train the tokenizer (stage 1), the model (stage 2) or the hand detector. Stopped runs go on where they were.",
     no_args_is_help=True,
 )
 
@@ -60,6 +60,23 @@ def model(config: Config, out: Out, set_: Set = None, stop_after: StopAfter = No
     torch.manual_seed(settings.train.seed)
     stage = ModelStage(settings, load_tokenizer(settings.tokenizer), HandModel(free_hand_data()))
     fit(stage, settings.train, out, resume=not fresh, stop_after=stop_after)
+
+
+@app.command()
+def detector(config: Config, out: Out, set_: Set = None, stop_after: StopAfter = None, fresh: Fresh = False) -> None:
+    """The hand detector, on photos composed of cut-outs (`maskhand data cutouts`)."""
+    _needs_train_extra()
+    import torch
+
+    from maskhand.config import load
+    from maskhand.training.detector_stage import DetectorStage, DetectorTraining
+    from maskhand.training.loop import fit
+
+    settings = load(DetectorTraining, config, set_ or [])
+    torch.manual_seed(settings.train.seed)
+    on_gpu = settings.train.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    fit(DetectorStage(settings, "cuda" if on_gpu else "cpu"), settings.train, out, resume=not fresh,
+        stop_after=stop_after)  # fmt: skip
 
 
 @app.command()

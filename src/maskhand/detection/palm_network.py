@@ -54,8 +54,8 @@ def _stage(width: int, count: int = 4) -> nn.Sequential:
     return nn.Sequential(*[BlazeBlock(width, width) for _ in range(count)])
 
 
-class PalmNetwork(nn.Module):
-    """RGB image (192 x 192, letterboxed, in [0, 1]) to raw boxes and score logits of 2,016 anchors."""
+class PalmTrunk(nn.Module):
+    """RGB image in [0, 1], its sides multiples of 32, to fused maps of strides 16 and 8 and the coarse one of 32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,18 +65,30 @@ class PalmNetwork(nn.Module):
         self.stage24, self.down12 = _stage(128), BlazeBlock(128, 256, 2)
         self.stage12, self.down6 = _stage(256), BlazeBlock(256, 256, 2)
         self.stage6, self.up12, self.fused12 = _stage(256), Lateral(256, 256), _stage(256, 2)
-        self.scores12, self.boxes12 = SameConv(256, 6, 1), SameConv(256, 6 * VALUES, 1)
         self.up24, self.fused24 = Lateral(256, 128), _stage(128, 2)
+
+    def maps(self, image: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 128, H / 8, W / 8), (B, 256, H / 16, W / 16), (B, 256, H / 32, W / 32)."""
+        x = self.stage96(self.stem_activation(self.stem(image)))
+        fine24 = self.stage24(self.down24(self.stage48(self.down48(x))))
+        fine12 = self.stage12(self.down12(fine24))
+        map6 = self.stage6(self.down6(fine12))
+        map12 = self.fused12(self.up12(map6, fine12))
+        return self.fused24(self.up24(map12, fine24)), map12, map6
+
+
+class PalmNetwork(PalmTrunk):
+    """RGB image (192 x 192, letterboxed, in [0, 1]) to raw boxes and score logits of 2,016 anchors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores12, self.boxes12 = SameConv(256, 6, 1), SameConv(256, 6 * VALUES, 1)
         self.scores24, self.boxes24 = SameConv(128, 2, 1), SameConv(128, 2 * VALUES, 1)
 
     def forward(
         self, image: Float[Tensor, "B 3 192 192"]
     ) -> tuple[Float[Tensor, "B 2016 18"], Float[Tensor, "B 2016"]]:
-        x = self.stage96(self.stem_activation(self.stem(image)))
-        fine24 = self.stage24(self.down24(self.stage48(self.down48(x))))
-        fine12 = self.stage12(self.down12(fine24))
-        map12 = self.fused12(self.up12(self.stage6(self.down6(fine12)), fine12))
-        map24 = self.fused24(self.up24(map12, fine24))
+        map24, map12, _ = self.maps(image)
 
         def rows(x: Tensor, values: int) -> Tensor:  # (B, A * values, H, W) -> (B, H * W * A, values)
             return x.permute(0, 2, 3, 1).reshape(len(x), -1, values)

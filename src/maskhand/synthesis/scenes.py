@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,6 +44,7 @@ class SceneConfig:
     object_share: float = 0.28
     occluder_share: float = 0.22
     other_hand_share: float = 0.12
+    glove_share: float = 0.04
     ring_share: float = 0.0
     """Hands with a finger ring. This and the next two are 0 in the synthetic test."""
     low_light_share: float = 0.0
@@ -93,7 +95,8 @@ class SceneGenerator:
                 if start <= chunk * CHUNK + offset < stop:
                     yield sample
 
-    def chunk(self, index: int) -> list[SyntheticSample]:
+    def chunk(self, index: int) -> list[Any]:
+        """Samples of one chunk."""
         rng = np.random.default_rng((self.seed, index))
         with torch.no_grad():
             pose = self.prior.sample(2 * CHUNK, rng)
@@ -181,7 +184,7 @@ class SceneGenerator:
         return parts
 
     def _hand(self, vertices: np.ndarray, turn: np.ndarray, tone: float, rng: np.random.Generator) -> list[Part]:
-        gloved = rng.random() < 0.04
+        gloved = rng.random() < self.config.glove_share
         colours = glove_colours(len(vertices), rng) if gloved else skin_colours(self.regions, rng, tone=tone)
         bend = rotation_about(rng.normal(0, 0.35), 2) @ rotation_about(
             rng.normal(0, 0.2), 1
