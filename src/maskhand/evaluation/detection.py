@@ -35,13 +35,13 @@ class DetectionTally:
         truth: np.ndarray,
         kinds: Sequence[str],
         photo_side: float,
-        right: Sequence[float] | None = None,
+        right: Sequence[float] | np.ndarray | None = None,
     ) -> None:
         """One photo: each true box (N, 4) goes to the surest detection that overlaps it enough."""
         free = np.ones(len(truth), bool)
         for detection in sorted(detections, key=lambda d: -d.score):
             overlap = iou(detection.box, truth) * free if len(truth) else np.zeros(0)
-            hit = bool(len(overlap)) and float(overlap.max()) >= self.iou
+            hit = bool(len(overlap) and overlap.max() >= self.iou)
             self.scores.append(detection.score)
             self.correct.append(hit)
             if hit:

@@ -51,7 +51,6 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "fit without depth certainty": ("fit.use_depth_certainty=false",),
     "fit without collisions": (f"fit.collision_sigma_m={NEVER}",),
     "fit without spread": ("fit.spread_limit=1.0",),
-    "fit without reprojection": (f"fit.reprojection={NEVER}",),
     "fit without outliers": (f"fit.outlier={NEVER}",),
     "fit with plain confidence": ("fit.confidence_power=1.0",),
     "placed without turning": ("view_fit.turn_sigma=1e-3",),

@@ -53,8 +53,6 @@ class FitConfig:
     """Spread of a keypoint [m] at which its joint is held as `expected_turns` says; less spread holds it tighter."""
     spread_limit: float = 20.0
     """The most that spread tightens or loosens a joint."""
-    reprojection: float = 0.1
-    """Mean distance of the predicted hand to its keypoints from which on all keypoints count less."""
     confidence_power: float = 4.0
     """A keypoint counts by this power of its confidence ..."""
     user_confidence_power: float = 2.0
@@ -73,7 +71,7 @@ class FitConfig:
     """Inverse variance of the translation [1/m^2]."""
 
     def __post_init__(self) -> None:
-        for name in ("sigma", "depth_sigma", "spread_m", "reprojection", "outlier", "collision_sigma_m", "rounds"):
+        for name in ("sigma", "depth_sigma", "spread_m", "outlier", "collision_sigma_m", "rounds"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"fit.{name} is {getattr(self, name)}; it must be above 0")
         if len(self.expected_turns) != 7 or any(len(row) != 3 or min(row) <= 0 for row in self.expected_turns):

@@ -23,8 +23,6 @@ def fit_prediction(
 ) -> Prediction:
     """The prediction, its pose and camera moved towards its keypoints (`fit_keypoints`).
 
-    Where the predicted hand lies far from its keypoints, they are more likely wrong than it is, and count less.
-
     Args:
         hand_model: right hand.
         prediction: as the network gives it.
@@ -33,9 +31,6 @@ def fit_prediction(
 
     """
     points = prediction.keypoints
-    agreement = (
-        config.reprojection / reprojection_error(hand_model, prediction).clamp(min=config.reprojection)
-    ).square()
     power = config.user_confidence_power if points.source == "user" else config.confidence_power
     certainty = prediction.depth_certainty if config.use_depth_certainty else None
     pose, translation = fit_keypoints(
@@ -44,9 +39,9 @@ def fit_prediction(
         prediction.shape,
         translation_from_weak(prediction.weak_camera),
         points.xy,
-        points.confidence**power * agreement[:, None],
+        points.confidence**power,
         depth=points.depth,
-        depth_trust=None if certainty is None else certainty * agreement[:, None],
+        depth_trust=certainty,
         offsets=landmark_offsets(points.xy) if points.convention == "landmark_network" else None,
         spread=prediction.spread,
         focal=CROP_FOCAL,

@@ -22,9 +22,11 @@ class CrowdConfig:
 
     size: int = 320
     """Side [px]."""
-    fills_share: float = 0.45
+    fills_share: float = 0.35
     """Photos of hands that fill the frame, about."""
-    small_share: float = 0.2
+    empty_share: float = 0.3
+    """Photos without a hand."""
+    small_share: float = 0.15
     """Small photos of hands before another photo; the rest has cut-out hands alone."""
     bare_share: float = 0.12
     """Photos with black behind everything, as beside a photo that is not square."""
@@ -97,29 +99,31 @@ class CrowdComposer:
         layers = [_Layer(self, count, generator, kind) for kind in ("behind", "fills", "small", "small")]
         layers += [_Layer(self, count, generator, "cutout") for _ in range(self.config.most_cutouts)]
         draw = torch.rand(count, generator=generator, device=self.whole.device)
-        fills, small = draw < self.config.fills_share, draw > 1 - self.config.small_share
+        config = self.config
+        fills, small = draw < config.fills_share, draw > 1 - config.small_share
+        empty = (draw >= config.fills_share) & (draw < config.fills_share + config.empty_share)
         crowded = torch.rand(count, generator=generator, device=draw.device)  # how many of the cut-outs are there
-        crowded = torch.where(fills | small, 0.25 * crowded * (crowded < 0.4), crowded * (crowded > 0.12))
-        framed = torch.rand(count, generator=generator, device=draw.device) > self.config.bare_share
-        shown = [framed, fills, small, small & (draw > 1 - 0.6 * self.config.small_share)]
+        crowded = torch.where(fills | small, 0.25 * crowded * (crowded < 0.4), crowded) * ~empty
+        framed = (torch.rand(count, generator=generator, device=draw.device) > config.bare_share) | empty
+        shown = [framed, fills, small, small & (draw > 1 - 0.6 * config.small_share)]
         shown += [
-            torch.rand(count, generator=generator, device=draw.device) < crowded
-            for _ in range(self.config.most_cutouts)
+            torch.rand(count, generator=generator, device=draw.device) < crowded for _ in range(config.most_cutouts)
         ]
-        side = self.config.size
+        side = config.size
         image = torch.zeros(count, 3, side, side, device=draw.device)
+        clear = torch.ones_like(image[:, :1])
         alphas = []
         for layer, there in zip(layers, shown, strict=True):
-            picture, alpha = layer.drawn()
-            alpha = alpha * there[:, None, None, None]
-            image = image * (1 - alpha) + picture * alpha
-            alphas.append(alpha)
-        clear = torch.ones_like(alphas[0])
+            rows = torch.nonzero(there)[:, 0]
+            if len(rows):
+                picture, cover = layer.drawn(rows)
+                image[rows] = image[rows] * (1 - cover) + picture * cover
+            alphas.append((rows, cover if len(rows) else clear[rows]))
         hands = []
-        for layer, there, alpha in zip(reversed(layers), reversed(shown), reversed(alphas), strict=True):
+        for layer, there, (rows, cover) in zip(reversed(layers), reversed(shown), reversed(alphas), strict=True):
             if layer.kind != "behind":
                 hands.append(layer.hands(there, clear))
-            clear = clear * (1 - alpha)
+            clear[rows] = clear[rows] * (1 - cover)
         boxes, present, ignored, right, direction = (
             torch.cat([hand[k] for hand in hands], 1) for k in range(len(hands[0]))
         )
@@ -149,23 +153,23 @@ class _Layer:
         middle, hand_size = (low + high) / 2, (high - low).amax(1)
         self.centre = sizes / 2
         if kind == "cutout":
-            scale = _log_uniform(uniform(0, 1), *self.config.hand_px) / hand_size
-            turn, self.centre, place = uniform(0, 2 * math.pi), middle, uniform(-0.02, 1.02, 2) * side
+            scale = _log_uniform(uniform(0.0, 1.0), *self.config.hand_px) / hand_size
+            turn, self.centre, place = uniform(0.0, 2 * math.pi), middle, uniform(-0.02, 1.02, 2) * side
         else:
-            reach = {"behind": (1.0, 3.0), "fills": self.config.fills, "small": self.config.small}[kind]
-            scale = _log_uniform(uniform(0, 1), *reach) * side / sizes.amax(1)
+            reach = {"behind": (1.0, 2.5), "fills": self.config.fills, "small": self.config.small}[kind]
+            scale = _log_uniform(uniform(0.0, 1.0), *reach) * side / sizes.amax(1)
             if kind == "behind":
-                scale = torch.maximum(scale, 1.5 * side / sizes.amin(1))
-            anywhere = uniform(0, 1) < self.config.any_turn_share
-            turn = torch.where(anywhere, uniform(0, 2 * math.pi), 0.12 * normal())
+                scale = torch.maximum(scale, side / sizes.amin(1))
+            anywhere = uniform(0.0, 1.0) < self.config.any_turn_share
+            turn = torch.where(anywhere, uniform(0.0, 2 * math.pi), 0.12 * normal())
             place = side / 2 + 0.1 * side * normal(2)
             if kind == "small":
                 place = uniform(0.05, 0.95, 2) * side
             if kind == "fills":
-                by_hand = (uniform(0, 1) < 0.5)[:, None]
+                by_hand = (uniform(0.0, 1.0) < 0.5)[:, None]
                 self.centre = torch.where(by_hand, middle, self.centre)
                 place = torch.where(by_hand, uniform(0.1, 0.9, 2) * side, place)
-        self.flipped = uniform(0, 1) < 0.5
+        self.flipped = uniform(0.0, 1.0) < 0.5
         stretch = (0.12 * normal()).exp()
         shape = torch.stack([torch.where(self.flipped, -stretch, stretch), 1 / stretch], 1)
         cosine, sine = turn.cos(), turn.sin()
@@ -174,22 +178,22 @@ class _Layer:
         self.place = place
         self.gain = (1 + 0.12 * normal(3)) * uniform(0.6, 1.25, 1)
 
-    def drawn(self) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 1 S S"]]:
-        """The pictures where they lie, and how much of each pixel they cover."""
-        side = self.config.size
-        inverse = torch.linalg.inv(self.matrix)
+    def drawn(self, rows: Tensor) -> tuple[Float[Tensor, "R 3 S S"], Float[Tensor, "R 1 S S"]]:
+        """The pictures of some photos where they lie, and how much of each pixel they cover."""
+        side, index = self.config.size, self.index[rows]
+        inverse = torch.linalg.inv(self.matrix[rows])
         # Photo in [-1, 1] -> picture in [-1, 1].
-        offset = (inverse @ (side / 2 - self.place)[..., None])[..., 0] + self.centre
+        offset = (inverse @ (side / 2 - self.place[rows])[..., None])[..., 0] + self.centre[rows]
         theta = torch.cat([inverse * side / CUTOUT_PX, (offset * 2 / CUTOUT_PX - 1)[..., None]], 2)
         grid = affine_grid(theta, [len(theta), 4, side, side], align_corners=False)
-        pictures = self.composer.pictures[self.index].permute(0, 3, 1, 2).float() / 255
+        pictures = self.composer.pictures[index].permute(0, 3, 1, 2).float() / 255
         mode = "reflection" if self.kind == "behind" else "zeros"
         if self.kind == "behind":  # the picture alone, repeated, not the empty rest of its square
-            used = self.composer.sizes[self.index][:, None, None] * 2 / CUTOUT_PX
+            used = self.composer.sizes[index][:, None, None] * 2 / CUTOUT_PX
             folded = ((grid + 1) % (2 * used)) - used
             grid = used - folded.abs() - 1
         warped = grid_sample(pictures, grid, mode="bilinear", padding_mode=mode, align_corners=False)
-        return (warped[:, :3] * self.gain[..., None, None]).clamp(0, 1), warped[:, 3:]
+        return (warped[:, :3] * self.gain[rows, :, None, None]).clamp(0, 1), warped[:, 3:]
 
     def hands(self, there: Tensor, clear: Float[Tensor, "B 1 S S"]) -> tuple[Tensor, ...]:
         """Boxes, presence, ignored, side and direction of the hands; `clear`: what later layers leave visible."""
@@ -228,16 +232,16 @@ def _photographed(image: Float[Tensor, "B 3 S S"], generator: torch.Generator) -
         return low + (high - low) * torch.rand(count, *shape, generator=generator, device=image.device)
 
     grey = image.mean(1, keepdim=True)
-    saturation = uniform(0.5, 1.4, 1, 1, 1) * (uniform(0, 1, 1, 1, 1) > 0.06)
+    saturation = uniform(0.5, 1.4, 1, 1, 1) * (uniform(0.0, 1.0, 1, 1, 1) > 0.06)
     image = grey + (image - grey) * saturation
     mean = image.mean((1, 2, 3), keepdim=True)
     image = mean + (image - mean) * uniform(0.6, 1.3, 1, 1, 1)
-    dark = uniform(0, 1, 1, 1, 1) < 0.07
-    image = image * uniform(0.7, 1.3, 1, 1, 1) * (1 + 0.1 * (uniform(0, 1, 3, 1, 1) - 0.5))
+    dark = uniform(0.0, 1.0, 1, 1, 1) < 0.07
+    image = image * uniform(0.7, 1.3, 1, 1, 1) * (1 + 0.1 * (uniform(0.0, 1.0, 3, 1, 1) - 0.5))
     image = torch.where(dark, image * uniform(0.12, 0.5, 1, 1, 1), image)
     image = image.clamp(1e-4, 1) ** uniform(0.75, 1.35, 1, 1, 1)
     low = int(side / (1.2 + 2.8 * torch.rand((), generator=generator, device=image.device).item()))
     coarse = interpolate(interpolate(image, size=(low, low), mode="area"), size=(side, side), mode="bilinear")
-    image = torch.where(uniform(0, 1, 1, 1, 1) < 0.3, coarse, image)
+    image = torch.where(uniform(0.0, 1.0, 1, 1, 1) < 0.3, coarse, image)
     noise = torch.randn(image.shape, generator=generator, device=image.device)
-    return (image + noise * uniform(0, 0.05, 1, 1, 1) * (uniform(0, 1, 1, 1, 1) < 0.5)).clamp(0, 1)
+    return (image + noise * uniform(0.0, 0.05, 1, 1, 1) * (uniform(0.0, 1.0, 1, 1, 1) < 0.5)).clamp(0, 1)

@@ -44,7 +44,6 @@ class SceneConfig:
     object_share: float = 0.28
     occluder_share: float = 0.22
     other_hand_share: float = 0.12
-    glove_share: float = 0.04
     ring_share: float = 0.0
     """Hands with a finger ring. This and the next two are 0 in the synthetic test."""
     low_light_share: float = 0.0
@@ -80,6 +79,8 @@ class SyntheticSample:
 
 class SceneGenerator:
     """Draws and renders samples of one seed."""
+
+    glove_share = 0.04
 
     def __init__(self, model: HandModel, config: SceneConfig, seed: int) -> None:
         self.model, self.config, self.seed = model, config, seed
@@ -184,7 +185,7 @@ class SceneGenerator:
         return parts
 
     def _hand(self, vertices: np.ndarray, turn: np.ndarray, tone: float, rng: np.random.Generator) -> list[Part]:
-        gloved = rng.random() < self.config.glove_share
+        gloved = rng.random() < self.glove_share
         colours = glove_colours(len(vertices), rng) if gloved else skin_colours(self.regions, rng, tone=tone)
         bend = rotation_about(rng.normal(0, 0.35), 2) @ rotation_about(
             rng.normal(0, 0.2), 1

@@ -25,7 +25,6 @@ SPRITE_SCENES = SceneConfig(
     upright=False,
     object_share=0.45,
     other_hand_share=0.0,  # it would have no box
-    glove_share=0.35,
     ring_share=0.1,
     low_light_share=0.05,
     style_share=0.2,
@@ -34,6 +33,8 @@ SPRITE_SCENES = SceneConfig(
 
 class SpriteGenerator(SceneGenerator):
     """Draws hands on nothing. Sample k of a seed is always the same."""
+
+    glove_share = 0.35
 
     def __init__(self, model: HandModel, seed: int, config: SceneConfig = SPRITE_SCENES) -> None:
         super().__init__(model, config, seed)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from maskhand.checkpoint import load_into, read_weights
 from maskhand.detection.box_detector import BoxConfig, BoxDetector
 from maskhand.detection.box_network import BoxNetwork, cell_outputs
 from maskhand.detection.palm_network import shared_palm_network
@@ -31,8 +32,10 @@ class DetectorTraining:
     held_out: tuple[str, ...]
     """The same, of photos that do not train; the weights best on them are kept."""
     crowds: CrowdConfig = CrowdConfig()
-    from_palms: bool = True
-    """Start from the palm network's trunk."""
+    start: str = "palms"
+    """"palms": the palm network's trunk; "none"; or the weights of an earlier run."""
+    learns: Literal["all", "heads"] = "all"
+    """"heads": the trunk stays as it is, which makes a step three times as cheap."""
 
 
 class DetectorObjective(nn.Module):
@@ -55,13 +58,14 @@ class DetectorStage(Stage):
     def __init__(self, config: DetectorTraining, device: str) -> None:
         self.config, self.device = config, device
         network = BoxNetwork()
-        if config.from_palms:
-            trunk = {
-                name: value
-                for name, value in shared_palm_network().state_dict().items()
-                if not name.startswith(("scores", "boxes"))
-            }
-            network.load_state_dict(trunk, strict=False)
+        if config.start == "palms":
+            trunk = shared_palm_network().state_dict()
+            own = {name: value for name, value in trunk.items() if not name.startswith(("scores", "boxes"))}
+            network.load_state_dict(own, strict=False)
+        elif config.start != "none":
+            load_into(network, read_weights(config.start)[0], source=config.start)
+        if config.learns == "heads":
+            network.requires_grad_(False).heads.requires_grad_(True)
         self.module = DetectorObjective(network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
         self.composer = CrowdComposer(load_cutouts(config.cutouts), config.crowds, device)
         self.held_out = load_cutouts(config.held_out)
@@ -85,7 +89,7 @@ class DetectorStage(Stage):
                 outlines = outlines[np.isfinite(outlines[:, 0, 0])]
                 boxes = np.concatenate([outlines.min(1), outlines.max(1)], 1)
                 detections = [hand.detection for hand in hands]
-                result.add(detections, boxes, ["hand"] * len(boxes), max(image.shape[:2]), held_out.right[k])
+                result.add(detections, boxes, ["hand"] * len(boxes), float(max(image.shape[:2])), held_out.right[k])
                 false += not len(boxes) and any(hand.score > 0.35 for hand in hands)
         empty = int(np.isnan(held_out.outlines[:, 0, 0, 0]).sum())
         return {
