@@ -119,6 +119,8 @@ def test_help_does_not_wait_for_torch() -> None:
         ["evaluate"],
         ["evaluate", "stereo"],
         ["train", "model"],
+        ["train", "detector"],
+        ["detect"],
         ["preview", "synthetic"],
         ["data", "cache", "photos"],
     ],
@@ -126,6 +128,25 @@ def test_help_does_not_wait_for_torch() -> None:
 def test_every_command_explains_itself(command) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0 and len(result.output) > 200
+
+
+def test_detections_are_a_record_and_pictures_and_are_measured(photos, tmp_path) -> None:
+    (photos / "broken.png").write_bytes(b"no picture")
+    result = run("detect", photos, "-o", tmp_path / "found")
+    assert result.exit_code == 1 and "broken.png" in result.output
+    found = json.loads((tmp_path / "found" / "detections.json").read_text())
+    hands = found[str(photos / "a.png")]
+    assert len(hands) == 2 and {hand["right"] > 0.5 for hand in hands} == {True, False}
+    with Image.open(photos / "a.png") as photo, Image.open(tmp_path / "found" / "a_boxes.png") as drawn:
+        assert drawn.size == photo.size
+        width, height = photo.size
+    x1, y1, x2, y2 = hands[0]["box"]
+    row = ["hand", (x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height]
+    (photos / "boxes.json").write_text(json.dumps({"a.png": [row]}))
+    result = run("evaluate", "detection", photos, "--json")
+    rows = json.loads(result.output)
+    assert rows[0]["recall_50"] == 100 and rows[0]["precision_50"] == 50
+    assert "do not exist" in str(run("detect", photos, "-o", tmp_path / "x", "--detector", tmp_path / "no").exception)
 
 
 def test_where_attention_samples_is_drawn(photos, tmp_path) -> None:
