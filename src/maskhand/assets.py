@@ -51,7 +51,7 @@ def load(
         hand_model: an npz or MANO_RIGHT.pkl, for weights trained on it; the embedded free hand otherwise.
         detector: finds hands in place of the built-in detector: anything with its one method, `detect(image)`.
         device: `cpu`, `cuda`, `cuda:1`, `mps`.
-        refine: fit each pose to the 2D keypoints it was made from; False gives the network's bare answer.
+        refine: fit each pose to the 2D keypoints it was made from; False gives the network's own prediction.
         views: crops of each hand, turned and scaled a little, whose predictions are averaged; the name's own number if
             left out.
         temperature, top_k: how codes are drawn (paper, Section 3.4), the same each time; at 0 each is the mean of what

@@ -85,7 +85,7 @@ def test_a_teacher_in_the_photos_frame_is_seen_as_the_crop_sees_it(demo_image, m
     assert np.ptp(points[:, 2]) < 0.1 * np.ptp(points[:, :2]), "not tilted by where in the photo it lies"
 
 
-def test_a_teacher_that_contradicts_its_first_look_teaches_nothing(demo_image, monkeypatch) -> None:
+def test_a_teacher_that_contradicts_its_first_reading_teaches_nothing(demo_image, monkeypatch) -> None:
     found = PalmHandDetector.on("cpu").detect(demo_image)[0]
     photo = SourcePhoto("x", demo_image, held_out=False)
     bent = found.xy.copy()

@@ -28,7 +28,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Measure the first so man
 Refine = Annotated[
     bool,
     typer.Option(
-        help="Nudge poses towards the 2D pose, as the predictor does (ours); --no-refine: the network's answer."
+        help="Fit poses to the 2D pose, as the predictor does (ours); --no-refine: the network's own prediction."
     ),
 ]
 Steps = Annotated[int, typer.Option(min=1, max=64, help="Rounds of unmasking.")]

@@ -38,10 +38,10 @@ def check(
     root: Annotated[Path, typer.Argument(help="Folder of the original files.")],
     split: Annotated[str | None, typer.Option(help="The first one if left out.")] = None,
     sheet: Annotated[Path | None, typer.Option("-o", "--sheet", help="Contact sheet to draw (.png).")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Look at the first so many hands only.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Check the first so many hands only.")] = None,
     images: Annotated[bool, typer.Option(help="Open every image; --no-images opens those of the sheet only.")] = True,
 ) -> None:
-    """Look a downloaded data set over: labels, images, counts, a contact sheet. Exit status 1 if something is wrong."""
+    """Check a downloaded data set: labels, images, counts, a contact sheet. Exit status 1 if something is wrong."""
     from maskhand.data.check import check as look_over
     from maskhand.data.datasets import dataset
     from maskhand.io.files import picture_path

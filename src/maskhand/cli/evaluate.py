@@ -115,7 +115,7 @@ def hypotheses(
     json_: Json = False,
     save: Save = None,
 ) -> None:
-    """Ranked hypotheses of synthetic test hands beside the one answer: by rank, and the best of them."""
+    """Ranked hypotheses of synthetic test hands beside the single prediction: by rank, and the best of them."""
     from maskhand.evaluation.hypotheses import hypothesis_errors
 
     predictor, samples = _predictor_and_test(model, images, cache)

@@ -22,7 +22,7 @@ def hypotheses(
     refine: Annotated[bool, typer.Option(help="Nudge poses towards the measured 2D keypoints.")] = True,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
 ) -> None:
-    """Draw other poses that the hands of a photo may have, likeliest first: where fingers are hidden, one answer says
+    """Draw other poses that the hands of a photo may have, likeliest first: where fingers are hidden, one pose says
     too much.
 
     For each hand K of photo NAME the folder gets NAME_hand_K.png (some of them, on the photo and from another side) and

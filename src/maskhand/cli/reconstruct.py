@@ -54,7 +54,7 @@ def reconstruct(
     focal: Annotated[float | None, typer.Option(help="Focal length in pixels, if known; sets the depth.")] = None,
     format_: Annotated[MeshFormat, typer.Option("--format", help="Mesh files, one per hand.")] = MeshFormat.glb,
     model: Annotated[str, typer.Option(help="`default`, `large`, or the path of a .safetensors file.")] = "default",
-    refine: Annotated[bool, typer.Option(help="Nudge poses towards the measured 2D keypoints.")] = True,
+    refine: Annotated[bool, typer.Option(help="Fit poses to the measured 2D keypoints.")] = True,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
 ) -> None:
     """Reconstruct the hands of photos.
@@ -144,14 +144,14 @@ def _reconstruct_all(
             try:
                 count = one(path, name)
             except (InputError, OSError) as problem:
-                told = (
+                reported = (
                     problem
                     if isinstance(problem, InputError)
                     else InputError(f"it could not be read or written: {problem}")
                 )
                 if len(paths) == 1:
-                    raise told from problem
-                summary.failed.append((path, str(told)))  # the error itself would keep the photo in memory
+                    raise reported from problem
+                summary.failed.append((path, str(reported)))  # the error itself would keep the photo in memory
             else:
                 summary.done += 1
                 summary.hands += count

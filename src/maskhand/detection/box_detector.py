@@ -44,7 +44,7 @@ class FoundHand:
 
 
 class BoxDetector:
-    """Finds hands in one look at the whole photo."""
+    """Finds hands in one pass over the whole photo."""
 
     def __init__(self, network: BoxNetwork, config: BoxConfig = BoxConfig()) -> None:
         self.network, self.config = network.eval(), config

@@ -37,7 +37,7 @@ class DetectorConfig:
     presence: float = 0.5
     """Presence from which on a hand counts."""
     sure_presence: float = 0.9
-    """Presence of the surest hand from which on no closer search follows: a crop that cuts a hand rarely has it."""
+    """Presence of the surest hand from which on no closer search follows; crops of half a hand rarely have it."""
     closer: bool = True
     """Search a wider frame and tiles, where no hand is sure."""
     whole_photo: float = 0.8

@@ -53,7 +53,7 @@ def predict(
     mask_share: float = 0.0,
     progress: Callable[[], None] = lambda: None,
 ) -> tuple[Predictions, float]:
-    """The model's answers for samples with their boxes and sides, and the mean seconds per image without reading
+    """The model's predictions for samples with their boxes and sides, and the mean seconds per image without reading
     (AITI).
 
     A hand of which the image shows next to nothing is looked for in the whole of it.
@@ -72,7 +72,7 @@ def predict(
             box = box + np.tile(shift, 2)
             if own is not None:
                 own = np.c_[own[:, :2] + shift, own[:, 2]]
-        if share_in_photo(box[None], *image.shape[:2])[0] < LEAST_INSIDE:  # an answer counts for every sample
+        if share_in_photo(box[None], *image.shape[:2])[0] < LEAST_INSIDE:  # every sample needs a prediction
             box = np.array([0.0, 0.0, image.shape[1], image.shape[0]])
         began = time.perf_counter()
         try:

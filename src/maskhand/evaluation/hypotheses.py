@@ -1,4 +1,4 @@
-"""Ranked hypotheses beside the one answer, on samples with truth: how much is in the ranking, and in the best of
+"""Ranked hypotheses beside the single prediction, on samples with truth: how much is in the ranking, and in the best of
 them.
 """
 
@@ -32,8 +32,8 @@ def hypothesis_errors(
     limit: int | None = None,
     batch: int = 10,
 ) -> dict[str, float]:
-    """PA-MPJPE [mm] of the answer and of `count` hypotheses per hand, by rank; how well the ranks agree with the
-    errors.
+    """PA-MPJPE [mm] of the single prediction and of `count` hypotheses per hand, by rank; how well
+    the ranks agree with the errors.
 
     best: the one nearest to the truth, as diffusion models report it (an oracle: nobody knows which it is).
     """
@@ -44,30 +44,30 @@ def hypothesis_errors(
         "generator": torch.Generator().manual_seed(0),
         "draws": count,
     }
-    answers, errors, apart, confidence, probability, right = [], [], [], [], [], []
+    singles, errors, distances, confidence, probability, right = [], [], [], [], [], []
     end = min(limit or len(samples), len(samples))
     for first in range(0, end, batch):
         rows, inputs = samples.inputs(np.arange(first, min(first + batch, end)), network.input_px)
         keypoints = batch_keypoints(rows["points"])
-        answer = network.reconstruct(inputs, keypoints, hand_model, fusion=config.fusion)
+        single = network.reconstruct(inputs, keypoints, hand_model, fusion=config.fusion)
         drawn = network.reconstruct(inputs, keypoints, hand_model, fusion=config.fusion, **drawing)
         if refine:
-            answer, drawn = (fit_prediction(hand_model, hands, config.fit) for hands in (answer, drawn))
+            single, drawn = (fit_prediction(hand_model, hands, config.fit) for hands in (single, drawn))
         wanted = hand_model.keypoints(rows["pose"], rows["shape"])
-        answers.append(aligned_point_error_mm(hand_model.keypoints(answer.pose, answer.shape), wanted))
+        singles.append(aligned_point_error_mm(hand_model.keypoints(single.pose, single.shape), wanted))
         repeated = wanted.repeat_interleave(count, 0)
         poses = hand_model.keypoints(drawn.pose, drawn.shape)
         off = 1000 * (align_similarity(poses, repeated) - repeated).norm(dim=-1)
-        apart += [mean_pairwise_distance(of_one) for of_one in poses.split(count)]
+        distances += [mean_pairwise_distance(of_one) for of_one in poses.split(count)]
         sure = joint_confidence(drawn, config)
         right.append(off < RIGHT_WITHIN_MM)
         errors.append(off.mean(1).unflatten(0, (-1, count)))
         confidence.append(sure.mean(1).unflatten(0, (-1, count)))
         probability.append(drawn.token_confidence.clamp(min=1e-9).log().mean(1).unflatten(0, (-1, count)))
-    error, far, sure, likely = torch.cat(errors), torch.stack(apart), torch.cat(confidence), torch.cat(probability)
+    error, far, sure, likely = torch.cat(errors), torch.stack(distances), torch.cat(confidence), torch.cat(probability)
     ranked = error.gather(1, far.argsort(1))
     return {
-        "answer_pa_mpjpe_mm": torch.cat(answers).mean().item(),
+        "answer_pa_mpjpe_mm": torch.cat(singles).mean().item(),
         "hypotheses_pa_mpjpe_mm": error.mean().item(),
         "first_pa_mpjpe_mm": ranked[:, 0].mean().item(),
         "last_pa_mpjpe_mm": ranked[:, -1].mean().item(),

@@ -1,7 +1,7 @@
 """Errors of joints, vertices and keypoints, as the field defines them: a small library on NumPy or torch arrays,
 batched.
 
-Every function takes either kind of array and answers in the same kind. Leading axes are samples. Lengths keep the unit
+Every function takes either kind of array and returns the same kind. Leading axes are samples. Lengths keep the unit
 they come in; only the functions whose names end in `_mm` take metres and give millimetres.
 
 Sources: FreiHAND's and HO3D's public evaluation protocols (alignment, F-score, AUC), HaMeR's for PCK on HInt.
@@ -24,15 +24,15 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _either(function: _Function) -> _Function:
-    """Let a function of tensors take NumPy arrays too, and answer in kind."""
+    """Let a function of tensors take NumPy arrays too, and return them."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         arrays = [a for a in (*args, *kwargs.values()) if isinstance(a, np.ndarray)]
         if not arrays:
             return function(*args, **kwargs)
-        answer = function(*map(_tensor, args), **{key: _tensor(value) for key, value in kwargs.items()})
-        return answer.numpy() if isinstance(answer, Tensor) else answer
+        result = function(*map(_tensor, args), **{key: _tensor(value) for key, value in kwargs.items()})
+        return result.numpy() if isinstance(result, Tensor) else result
 
     return wrapped  # type: ignore[return-value]
 

@@ -28,7 +28,7 @@ MEMBER = "pred.json"
 
 @dataclass(frozen=True)
 class Predictions:
-    """One system's answers in the order of the benchmark: our axes, OpenPose's order."""
+    """One system's predictions in the order of the benchmark: our axes, OpenPose's order."""
 
     joints: np.ndarray
     """(N, 21, 3) [m], or (N, 21, 2) [px]."""

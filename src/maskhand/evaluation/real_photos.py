@@ -184,7 +184,7 @@ def palm_frame(joints: np.ndarray, *, left: bool) -> np.ndarray:
 
 
 def digit_row(photos: PhotoSet) -> Row:
-    """Ten signs told apart by a linear classifier on the palm-relative joints, cross-validated by blocks of file
+    """Ten signs distinguished by a linear classifier on the palm-relative joints, cross-validated by blocks of file
     numbers.
     """
     try:
@@ -193,7 +193,7 @@ def digit_row(photos: PhotoSet) -> Row:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
     except ImportError:
-        raise ConfigError("the sign digits are told apart with scikit-learn: pip install 'maskhand[train]'") from None
+        raise ConfigError("the sign digits are classified with scikit-learn: pip install 'maskhand[train]'") from None
     digit = np.array([int(Path(name).parent.name) for name in photos.names])
     block = np.array([int(Path(name).stem.split("_")[1]) // 10 for name in photos.names])
     shares = []

@@ -39,7 +39,7 @@ class Reconstructed:
     """Share of the codebook that occurs in the predictions."""
 
     def means(self) -> dict[str, float]:
-        """Mean errors, visible and occluded joints apart, and the Spearman correlation of doubt and error."""
+        """Mean errors, visible and occluded joints separately, and the Spearman correlation of doubt and error."""
         result = {key: value.mean().item() for key, value in self.errors.items()}
         result["codes_used"] = self.codes_used
         result["visible_pa_mm"] = self.joint_mm[self.visible].mean().item()

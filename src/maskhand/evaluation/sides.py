@@ -29,7 +29,7 @@ SIDES_SEED = 777_001
 def side_accuracy(
     predictor: Predictor, count: int = 1600, *, steps: int = 1, progress: Callable[[], None] = lambda: None
 ) -> dict[str, float]:
-    """Shares [%] of right answers, of all hands that are found and of those of which the first crop is unsure."""
+    """Shares [%] of correct sides, of all hands that are found and of those of which the first crop is unsure."""
     generator = SceneGenerator(
         predictor.hand_model, SceneConfig(upright=predictor.network.config.crop.upright), SIDES_SEED
     )

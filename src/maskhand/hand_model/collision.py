@@ -1,4 +1,4 @@
-"""Whether a hand cuts itself: its bones as capsules, and how far those of different fingers, or fingertip and palm,
+"""Self-collision: a hand's bones as capsules, and how far those of different fingers, or fingertip and palm,
 overlap.
 """
 

@@ -22,7 +22,7 @@ class RecropConfig:
     """When a crop is laid anew."""
 
     rounds: int = 3
-    """How often at most: a hand that its crop cuts comes into view step by step."""
+    """The most re-crops: each shows more of a hand that reaches beyond its crop."""
     moved: float = 0.03
     """Mean distance, in sides of the crop, between the keypoints it was laid around and those read in it, from which
     on it is."""

@@ -32,7 +32,7 @@ class Reconstructor:
         hand_model: right hand.
         landmarks: the landmark network, on the same device.
         config: what was tuned for these weights.
-        refine: fit poses to their keypoints; False leaves the network's own answer.
+        refine: fit poses to their keypoints; False leaves the network's own prediction.
         views: crops per hand whose predictions are averaged.
         sampling: how codes are chosen.
 

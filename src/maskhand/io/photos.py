@@ -123,7 +123,7 @@ def _from_pil(image: Image.Image, name: str) -> tuple[np.ndarray, float | None]:
 def _upright(image: Image.Image) -> tuple[Image.Image, float | None]:
     """The image turned as its EXIF data say, and the 35 mm-equivalent focal length they tell.
 
-    Whatever is wrong with EXIF data, each of the two is told as far as it can be read (Pillow's own `exif_transpose`
+    Whatever is wrong with EXIF data, each of the two is read as far as it can be read (Pillow's own `exif_transpose`
     writes all of them anew, and fails over any).
     """
     image.load()  # Pillow turns a TIFF itself while it loads, and takes its tag away

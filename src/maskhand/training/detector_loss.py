@@ -1,4 +1,4 @@
-"""The hand detector's loss: which cell answers for which hand, and how far off it is.
+"""The hand detector's loss: which cell is responsible for which hand, and how far off it is.
 
 Cells near a hand's centre, on the map that suits its size, as in FCOS (Tian et al., 2019); scores learn the overlap
 of their box (quality focal loss, Li et al., 2020); boxes by generalised IoU (Rezatofighi et al., 2019).
@@ -15,7 +15,7 @@ from maskhand.detection.box_network import CellOutputs, cells
 from maskhand.synthesis.crowds import CrowdBatch
 
 SIDE_RANGES = {8: (0.0, 72.0), 16: (48.0, 160.0), 32: (112.0, 1e6)}
-"""Larger side of the hands [px] that a map of this stride answers for; some are answered for by two."""
+"""Larger side of the hands [px] that a map of this stride is responsible for; the ranges overlap."""
 _NEAR = 1.5  # strides
 _BOX_WEIGHT, _SIDE_WEIGHT, _DIRECTION_WEIGHT = 2.0, 0.3, 0.3
 
@@ -35,9 +35,9 @@ def detector_loss(outputs: CellOutputs, batch: CrowdBatch) -> tuple[Tensor, dict
     total = positive.sum().clamp(min=1)
     score = (focus * binary_cross_entropy_with_logits(outputs.score, quality, reduction="none") * counts).sum() / total
     box = (1 - generalised).sum() / total
-    right, told = _known(batch.right, chosen, positive)
+    right, known = _known(batch.right, chosen, positive)
     side = binary_cross_entropy_with_logits(outputs.right[positive], right, reduction="none")
-    side = (side * told).sum() / told.sum().clamp(min=1)
+    side = (side * known).sum() / known.sum().clamp(min=1)
     wanted, pointed = _known(batch.direction, chosen, positive)
     cosine = (normalize(outputs.direction[positive], dim=-1) * normalize(wanted, dim=-1)).sum(-1)
     direction = ((1 - cosine) * pointed[..., 0]).sum() / pointed[..., 0].sum().clamp(min=1)
@@ -53,7 +53,7 @@ def _known(values: Tensor, chosen: Tensor, positive: Tensor) -> tuple[Tensor, Te
 
 
 def assign(batch: CrowdBatch, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Which hand each cell answers for, (B, N), -1: none; and whether the cell counts, (B, N) in {0, 1}."""
+    """Which hand each cell is responsible for, (B, N), -1: none; and whether the cell counts, (B, N) in {0, 1}."""
     centres, strides = (x.to(batch.boxes.device) for x in cells(height, width))
     boxes = batch.boxes[:, None]  # (B, 1, M, 4)
     middle, size = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
