@@ -87,4 +87,5 @@ def evaluate(
     photos = [photo for photo in boxed_photos(root) if fnmatch(photo.path.name, pattern)]
     with track("photos", len(photos)) as advance:
         rows = detection_rows(found.detect, photos, advance)
-    finish_rows(f"hands found by {detector} in {len(photos)} photos", "detection", rows, json_, save)
+    name = f"detection-{Path(detector).stem}"
+    finish_rows(f"hands found by {detector} in {len(photos)} photos", name, rows, json_, save)

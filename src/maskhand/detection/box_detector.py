@@ -51,10 +51,9 @@ class BoxDetector:
 
     @classmethod
     def read(cls, path: str | Path, config: BoxConfig = BoxConfig()) -> BoxDetector:
-        """With the weights of `maskhand train detector`."""
-        network = BoxNetwork()
-        load_into(network, read_weights(path)[0], source=path)
-        return cls(network.requires_grad_(False).to(memory_format=torch.channels_last), config)  # type: ignore[call-overload]
+        """With weights of `maskhand train detector`."""
+        network = box_network(path).requires_grad_(False)
+        return cls(network.to(memory_format=torch.channels_last), config)  # type: ignore[call-overload]
 
     def detect(self, image: np.ndarray) -> list[Detection]:
         """Boxes with scores and sides, surest first."""
@@ -86,8 +85,18 @@ class BoxDetector:
         return [FoundHand(row[:2].reshape(4), s, float(row[2, 0]), row[3]) for s, row in merged]
 
 
+def box_network(path: str | Path) -> BoxNetwork:
+    """The network with weights of `maskhand train detector`.
+
+    Raises:
+        AssetError: the file is missing, or holds other weights.
+
+    """
+    network = BoxNetwork()
+    load_into(network, read_weights(path)[0], source=path)
+    return network
+
+
 def detector_of(name: str | Path) -> Detector:
-    """`palms`, the built-in detector, or a file of weights of `maskhand train detector`."""
-    if str(name) == "palms":
-        return PalmHandDetector.on("cpu")
-    return BoxDetector.read(name)
+    """`palms`, the built-in detector, or a `BoxDetector` with the weights of a file."""
+    return PalmHandDetector.on("cpu") if str(name) == "palms" else BoxDetector.read(name)

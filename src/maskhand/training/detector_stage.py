@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maskhand.checkpoint import load_into, read_weights
-from maskhand.detection.box_detector import BoxConfig, BoxDetector
+from maskhand.detection.box_detector import BoxConfig, BoxDetector, box_network
 from maskhand.detection.box_network import BoxNetwork, cell_outputs
 from maskhand.detection.palm_network import shared_palm_network
 from maskhand.evaluation.detection import DetectionTally
@@ -63,7 +62,7 @@ class DetectorStage(Stage):
             own = {name: value for name, value in trunk.items() if not name.startswith(("scores", "boxes"))}
             network.load_state_dict(own, strict=False)
         elif config.start != "none":
-            load_into(network, read_weights(config.start)[0], source=config.start)
+            network.load_state_dict(box_network(config.start).state_dict())
         if config.learns == "heads":
             network.requires_grad_(False).heads.requires_grad_(True)
         self.module = DetectorObjective(network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
