@@ -27,6 +27,7 @@ from maskhand.validation import checked_boxes_and_keypoints, checked_side, whole
 
 MAX_STEPS, MAX_VIEWS, MAX_HYPOTHESES = 64, 32, 10_000
 ImageSource = str | Path | Image.Image | np.ndarray | Photo
+Sides = Sequence[Side] | None
 
 
 class Predictor:
@@ -86,7 +87,7 @@ class Predictor:
         self,
         image: ImageSource,
         boxes: Sequence[Sequence[float]] | np.ndarray | None = None,
-        sides: Sequence[Side] | None = None,
+        sides: Sides = None,
         *,
         keypoints: np.ndarray | None = None,
         steps: int = DEFAULT_STEPS,
@@ -110,12 +111,7 @@ class Predictor:
         return self.from_detections(photo, detections, sides, steps=steps)
 
     def from_detections(
-        self,
-        photo: Photo,
-        detections: Sequence[Detection],
-        sides: Sequence[Side] | None = None,
-        *,
-        steps: int = DEFAULT_STEPS,
+        self, photo: Photo, detections: Sequence[Detection], sides: Sides = None, *, steps: int = DEFAULT_STEPS
     ) -> list[Hand]:
         """One hand per detection, in the order given; what a detection lacks, the landmark network reads in its box."""
         steps = _checked_steps(steps)
@@ -126,10 +122,7 @@ class Predictor:
     def hypotheses(
         self, image: ImageSource, hand: Hand, count: int = 16, *, steps: int = DRAWING_STEPS, seed: int = 0
     ) -> list[Hand]:
-        """`count` poses drawn from what the model believes of a hand that it reconstructed from the image (paper,
-        Appendix O).
-
-        The one that most others lie near to comes first. `steps`: rounds of unmasking; `seed`: which poses.
+        """`count` other poses of a reconstructed hand (Appendix O), those near most others first; `seed`: which.
 
         Raises:
             InputError: an argument cannot be used.
