@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from typer.testing import CliRunner, Result
 
 from maskhand.checkpoint import read_weights
+from maskhand.cli.main import app
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
 from maskhand.geometry.crop import CropConfig
 from maskhand.inference.hand_network import HandNetwork, NetworkConfig
@@ -18,6 +20,11 @@ from maskhand.training.schedule import TrainConfig
 from maskhand.types import Keypoints2D
 
 TOKENIZER = TokenizerConfig(token_count=32, codebook_size=64, code_dim=16, width=16, depth=1)
+
+
+def run(*arguments: object) -> Result:
+    """The command line, in this process."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def small_config(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
+from tests.helpers import run
 
 from maskhand.checkpoint import save_weights
 from maskhand.cli.main import app
@@ -18,21 +18,6 @@ from maskhand.config import to_dict
 from maskhand.data.cached import CachedSamples
 from maskhand.errors import MaskHandError
 from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
-
-runner = CliRunner()
-
-
-def run(*arguments: object):
-    return runner.invoke(app, [str(a) for a in arguments])
-
-
-@pytest.fixture
-def photos(tmp_path, demo_image) -> Path:
-    folder = tmp_path / "photos"
-    (folder / "more").mkdir(parents=True)
-    Image.fromarray(demo_image).save(folder / "a.png")
-    Image.fromarray(demo_image[:, :500]).convert("L").save(folder / "more" / "b.jpg")
-    return folder
 
 
 def test_hypotheses_of_each_hand_are_a_picture_and_a_record(photos, tmp_path) -> None:

@@ -11,27 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from PIL import Image
-from typer.testing import CliRunner
+from tests.helpers import run
 
-from maskhand.cli.main import app
 from maskhand.errors import InputError, MaskHandError
 from maskhand.io.results import find_photos, output_names
-
-runner = CliRunner()
-
-
-def run(*arguments: object):
-    return runner.invoke(app, [str(a) for a in arguments])
-
-
-@pytest.fixture
-def photos(tmp_path, demo_image) -> Path:
-    folder = tmp_path / "photos"
-    (folder / "more").mkdir(parents=True)
-    Image.fromarray(demo_image).save(folder / "a.png")
-    Image.fromarray(demo_image[:, :500]).convert("L").save(folder / "more" / "b.jpg")
-    return folder
 
 
 def test_the_demo_writes_picture_mesh_and_numbers(tmp_path) -> None:

@@ -56,13 +56,11 @@ class DetectorStage(Stage):
 
     def __init__(self, config: DetectorTraining, device: str) -> None:
         self.config, self.device = config, device
-        network = BoxNetwork()
+        network = BoxNetwork() if config.start in ("palms", "none") else box_network(config.start)
         if config.start == "palms":
             trunk = shared_palm_network().state_dict()
             own = {name: value for name, value in trunk.items() if not name.startswith(("scores", "boxes"))}
-            network.load_state_dict(own, strict=False)
-        elif config.start != "none":
-            network.load_state_dict(box_network(config.start).state_dict())
+            network.load_state_dict({**network.state_dict(), **own})
         if config.learns == "heads":
             network.requires_grad_(False).heads.requires_grad_(True)
         self.module = DetectorObjective(network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
