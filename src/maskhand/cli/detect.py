@@ -32,7 +32,7 @@ def detect(
     from maskhand.io.files import made_folder, written_picture
     from maskhand.io.photos import read_photo
     from maskhand.io.results import find_photos, output_names
-    from maskhand.rendering.contact_sheet import with_boxes
+    from maskhand.rendering.overlay import with_boxes
 
     paths = find_photos(inputs)
     names = output_names(paths)

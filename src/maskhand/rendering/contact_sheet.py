@@ -10,7 +10,6 @@ import numpy as np
 
 from maskhand.hand_model.skeleton import FINGER_BONES
 from maskhand.io.files import written_picture
-from maskhand.types import Detection
 
 Colour = tuple[int, int, int]
 
@@ -42,22 +41,6 @@ def finger_colours() -> list[Colour]:
     """One hue per finger, for each of the 20 bones."""
     hues = np.array([[(k // 4 * 36, 220, 255) for k in range(20)]], np.uint8)
     return [tuple(int(c) for c in rgb) for rgb in cv2.cvtColor(hues, cv2.COLOR_HSV2RGB)[0]]  # type: ignore[misc]
-
-
-def with_boxes(image: np.ndarray, hands: Sequence[Detection]) -> np.ndarray:
-    """A copy of the (H, W, 3) uint8 image with the boxes, sides and scores of hands: right ones red, left ones blue."""
-    drawn = image.copy()
-    scale = max(image.shape[:2]) / 640
-    for hand in hands:
-        colour = (230, 60, 60) if hand.side == "right" else (70, 110, 240)
-        x1, y1, x2, y2 = (round(float(value)) for value in hand.box)
-        cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, max(1, round(2 * scale)))
-        label = f"{hand.side} {hand.score:.2f}"
-        place = (x1, max(y1 - round(4 * scale), round(14 * scale)))
-        cv2.putText(
-            drawn, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, colour, max(1, round(scale)), cv2.LINE_AA
-        )
-    return drawn
 
 
 def contact_sheet(tiles: Sequence[np.ndarray], path: str | Path, columns: int = 8) -> Path:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from maskhand.rendering.contact_sheet import window
 from maskhand.rendering.rasteriser import rasterise, vertex_normals
-from maskhand.types import AttentionMap, Hand
+from maskhand.types import AttentionMap, Detection, Hand
 
 SUPERSAMPLING = 2
 PANEL_PX = 720
@@ -206,3 +206,19 @@ def _padded(block: np.ndarray, height: int) -> np.ndarray:
     """The block filled up to a height."""
     fill = np.full((height - len(block), *block.shape[1:]), PAPER, np.uint8)
     return np.vstack([block, fill])
+
+
+def with_boxes(image: np.ndarray, hands: Sequence[Detection]) -> np.ndarray:
+    """A copy of the (H, W, 3) uint8 image with the boxes, sides and scores of hands, in their sides' colours."""
+    drawn = image.copy()
+    scale = max(image.shape[:2]) / 640
+    for hand in hands:
+        colour = COLOURS[hand.side]
+        x1, y1, x2, y2 = (round(float(value)) for value in hand.box)
+        cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, max(1, round(2 * scale)))
+        label = f"{hand.side} {hand.score:.2f}"
+        place = (x1, max(y1 - round(4 * scale), round(14 * scale)))
+        cv2.putText(
+            drawn, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, colour, max(1, round(scale)), cv2.LINE_AA
+        )
+    return drawn
