@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("cache", help="folder of `maskhand data cache synthetic`")
     parser.add_argument("--model", default="default", help="`default` or the path of a .safetensors file")
     asked = parser.parse_args()
-    predictor, samples = load(asked.model), CachedSamples(complete_shards(asked.cache))
+    predictor, samples = load(asked.model, backend="torch"), CachedSamples(complete_shards(asked.cache))
     hand_model = predictor.hand_model
     log_expected = torch.tensor(FitConfig().expected_turns).log().requires_grad_()
     optimizer = torch.optim.Adam([log_expected])

@@ -40,6 +40,12 @@ def predictor() -> Predictor:
 
 
 @pytest.fixture(scope="session")
+def torch_predictor() -> Predictor:
+    """The same, run by PyTorch."""
+    return load(backend="torch")
+
+
+@pytest.fixture(scope="session")
 def demo_image() -> np.ndarray:
     from maskhand.assets import embedded
 

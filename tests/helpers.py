@@ -12,10 +12,12 @@ from maskhand.checkpoint import read_weights
 from maskhand.cli.main import app
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
 from maskhand.geometry.crop import CropConfig
-from maskhand.inference.hand_network import HandNetwork, NetworkConfig
-from maskhand.keypoints.heatmap_head import KeypointHeadConfig
+from maskhand.keypoints.config import KeypointHeadConfig
 from maskhand.model.config import EncoderConfig, ModelConfig
-from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
+from maskhand.runtime.config import NetworkConfig
+from maskhand.runtime.hand_network import HandNetwork
+from maskhand.tokenizer.config import TokenizerConfig
+from maskhand.tokenizer.vq_mano import VqMano
 from maskhand.training.schedule import TrainConfig
 from maskhand.types import Keypoints2D
 

@@ -17,7 +17,8 @@ from maskhand.data.datasets import register_dataset
 from maskhand.data.datasets.source import Dataset
 from maskhand.data.sample import Sample
 from maskhand.data.shards import read_shards
-from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
+from maskhand.tokenizer.config import TokenizerConfig
+from maskhand.tokenizer.vq_mano import VqMano
 from maskhand.training.loop import fit
 from maskhand.training.model_stage import ModelStage
 from maskhand.training.settings import ModelTraining

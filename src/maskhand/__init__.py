@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from maskhand.version import __version__
-
 if TYPE_CHECKING:
     from maskhand.assets import load
     from maskhand.errors import AssetError, ConfigError, InputError, MaskHandError
     from maskhand.predictor import Predictor
     from maskhand.types import Hand
+    from maskhand.version import __version__
 
 __all__ = ["AssetError", "ConfigError", "Hand", "InputError", "MaskHandError", "Predictor", "__version__", "load"]
 
@@ -26,11 +25,12 @@ _HOMES = {
     "InputError": "maskhand.errors",
     "AssetError": "maskhand.errors",
     "ConfigError": "maskhand.errors",
+    "__version__": "maskhand.version",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are imported when first used, so that `maskhand --help` need not wait for torch."""
+    """Public names are imported when first used, so that `maskhand --help` waits for nothing."""
     if name in _HOMES:
         from importlib import import_module
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
+from array_api_compat import array_namespace
 
+from maskhand.geometry.arrays import Array
 from maskhand.geometry.crop import Crop
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Side = Literal["left", "right"]
 JointConvention = Literal["hand_model", "landmark_network"]
@@ -25,7 +24,7 @@ KEYPOINT_ARRAYS = ("xy", "confidence", "depth", "presence")
 
 @dataclass(frozen=True, eq=False)
 class Keypoints2D:
-    """21 2D keypoints in OpenPose's order, of one hand (NumPy, in the photo) or of a batch (PyTorch, in crops).
+    """21 2D keypoints in OpenPose's order, of one hand (NumPy, in the photo) or of a batch (in crops).
 
     In a photo the unit is the pixel; in a crop x and y run from -1 to 1.
     """
@@ -119,33 +118,41 @@ class Detection:
 class Prediction:
     """What the network says of a batch of crops (right hands; the crop's camera: x right, y down, z forward)."""
 
-    pose: Tensor
+    pose: Array
     """(B, 16, 3, 3)."""
-    shape: Tensor
+    shape: Array
     """(B, 10)."""
-    weak_camera: Tensor
+    weak_camera: Array
     """(B, 3) s, tx, ty."""
     keypoints: Keypoints2D
     """The 2D keypoints it was made from, in the crop."""
-    tokens: Tensor
+    tokens: Array
     """(B, L) the pose, spelled."""
-    token_confidence: Tensor
+    token_confidence: Array
     """(B, L) probability of each token when it was accepted, in [0, 1]."""
-    spread: Tensor
+    spread: Array
     """(B, 21) root mean square distance [m] of the keypoints of poses drawn from the last round's distribution."""
-    heatmap_confidence: Tensor
+    heatmap_confidence: Array
     """(B, 21) confidence of the keypoint head in its own keypoints, in (0, 1] (1: there is no head)."""
-    disagreement: Tensor
+    disagreement: Array
     """(B,) mean distance of the two networks' keypoints, in sizes of the hand (NaN: only one set)."""
-    depth_certainty: Tensor | None = None
+    depth_certainty: Array | None = None
     """(B, 21) how exact the keypoints' depths are thought to be (1: as the fit expects), if the head says so."""
-    round_confidence: Tensor | None = None
+    round_confidence: Array | None = None
     """(B, T) mean confidence of all tokens in each round of unmasking, those accepted before as they were."""
+
+    def map(self, function: Callable[[Any], Any]) -> Prediction:
+        """With a function applied to each of its arrays."""
+        columns: dict[str, Any] = {
+            key: value.map(function) if isinstance(value, Keypoints2D) else function(value)
+            for key, value in vars(self).items()
+            if value is not None
+        }
+        return replace(self, **columns)
 
     def rows(self, index: Any) -> Prediction:
         """These hands of the batch, in this order."""
-        columns: dict[str, Any] = {key: _rows(value, index) for key, value in vars(self).items() if value is not None}
-        return replace(self, **columns)
+        return self.map(lambda array: array[index])
 
     @staticmethod
     def concatenate(parts: Sequence[Prediction]) -> Prediction:
@@ -154,19 +161,26 @@ class Prediction:
         return replace(parts[0], **columns)
 
 
-def _rows(value: Any, index: Any) -> Any:
-    return value.rows(index) if isinstance(value, Keypoints2D) else value[index]
-
-
 def _concatenated(values: Sequence[Any]) -> Any:
-    import torch
-
     if any(value is None for value in values):
         return None
     if not isinstance(values[0], Keypoints2D):
-        return torch.cat(list(values))
-    arrays: dict[str, Any] = {name: torch.cat([getattr(v, name) for v in values]) for name in KEYPOINT_ARRAYS}
+        return array_namespace(*values).concat(list(values), axis=0)
+    arrays: dict[str, Any] = {name: _concatenated([getattr(v, name) for v in values]) for name in KEYPOINT_ARRAYS}
     return replace(values[0], **arrays)
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Runs the networks' graphs (`maskhand.runtime.graphs`) on arrays of one kind: NumPy's, or PyTorch's."""
+
+    def run(self, graph: str, **inputs: Array) -> dict[str, Array]:
+        """The outputs of a graph by name."""
+        ...
+
+    def array(self, values: np.ndarray) -> Array:
+        """NumPy's values as an array of the engine's kind."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,8 @@ from maskhand.cli.main import app
 from maskhand.config import to_dict
 from maskhand.data.cached import CachedSamples
 from maskhand.errors import MaskHandError
-from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
+from maskhand.tokenizer.config import TokenizerConfig
+from maskhand.tokenizer.vq_mano import VqMano
 
 
 def test_hypotheses_of_each_hand_are_a_picture_and_a_record(photos, tmp_path) -> None:

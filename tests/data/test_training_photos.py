@@ -16,6 +16,7 @@ from maskhand.errors import InputError
 from maskhand.geometry.camera import turn_to_ray
 from maskhand.geometry.crop import crop_around
 from maskhand.io.photos import read_photo
+from maskhand.runtime.onnx_engine import OnnxEngine
 
 
 def plain_photo() -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +65,7 @@ def test_hands_of_plain_photos_get_other_backgrounds_in_all_crops_but_the_first(
 
 
 def test_a_teacher_in_the_photos_frame_is_seen_as_the_crop_sees_it(demo_image, monkeypatch) -> None:
-    found = min(PalmHandDetector.on("cpu").detect(demo_image), key=lambda hand: hand.box[0])
+    found = min(PalmHandDetector(OnnxEngine()).detect(demo_image), key=lambda hand: hand.box[0])
     wide = np.pad(demo_image, ((0, 0), (2 * demo_image.shape[1], 0), (0, 0)), mode="edge")
     shifted = found.xy + np.float32([2 * demo_image.shape[1], 0])
     hand = replace(found, keypoints=replace(found.points, xy=shifted))
@@ -86,7 +87,7 @@ def test_a_teacher_in_the_photos_frame_is_seen_as_the_crop_sees_it(demo_image, m
 
 
 def test_a_teacher_that_contradicts_its_first_reading_teaches_nothing(demo_image, monkeypatch) -> None:
-    found = PalmHandDetector.on("cpu").detect(demo_image)[0]
+    found = PalmHandDetector(OnnxEngine()).detect(demo_image)[0]
     photo = SourcePhoto("x", demo_image, held_out=False)
     bent = found.xy.copy()
     bent[[8, 12]] = bent[[12, 8]]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from maskhand.assets import detector_of
 from maskhand.checkpoint import save_weights
-from maskhand.detection.box_detector import BoxConfig, BoxDetector, detector_of
+from maskhand.detection.box_detector import BoxConfig, BoxDetector
 from maskhand.detection.box_network import INPUT_PX, STRIDES, BoxNetwork, cell_outputs, cells
 from maskhand.errors import AssetError
 

@@ -12,17 +12,18 @@ from maskhand.detection.hand_detector import DetectorConfig, PalmHandDetector
 from maskhand.detection.palm_detector import PalmConfig, weighted_nms
 from maskhand.geometry.boxes import box_around
 from maskhand.geometry.crop import crop_of_box
+from maskhand.runtime.onnx_engine import OnnxEngine
 from maskhand.types import Detection, Keypoints2D
 
 
 @pytest.fixture(scope="module")
 def detector() -> PalmHandDetector:
-    return PalmHandDetector.on("cpu")
+    return PalmHandDetector(OnnxEngine())
 
 
 def blind(**changes) -> PalmHandDetector:
     """A detector that sees no palm."""
-    return PalmHandDetector.on("cpu", DetectorConfig(palms=PalmConfig(threshold=1.0), **changes))
+    return PalmHandDetector(OnnxEngine(), DetectorConfig(palms=PalmConfig(threshold=1.0), **changes))
 
 
 def moved(hand: Detection, xy: np.ndarray, **changes) -> Detection:
@@ -47,7 +48,7 @@ def test_a_small_hand_in_a_large_photo_is_found_by_a_closer_search(detector, dem
     large[1900:2275, 2700:3200] = demo_image[::2, ::2]
     assert not detector.palms.detect(large) and detector.palms.detect_closer(large)
     assert len(detector.detect(large)) >= 1
-    assert PalmHandDetector.on("cpu", DetectorConfig(closer=False)).detect(large) == []
+    assert PalmHandDetector(OnnxEngine(), DetectorConfig(closer=False)).detect(large) == []
 
 
 def test_turned_frames_show_palms_from_every_side(detector, demo_image) -> None:

@@ -15,8 +15,9 @@ from maskhand.evaluation.real_photos import PhotoResult, collision_rows, extende
 from maskhand.evaluation.stereo import stereo_errors
 from maskhand.evaluation.tokenizer import recorded_poses
 from maskhand.evaluation.worst_photos import TILE_PX, worst_photos_sheet
-from maskhand.geometry.rotations import matrix_from_axis_angle, random_rotations
+from maskhand.geometry.rotations import matrix_from_axis_angle
 from maskhand.hand_model.collision import penetration_depths
+from maskhand.synthesis.views import random_rotations
 from maskhand.types import Detection, Keypoints2D
 
 

@@ -11,13 +11,8 @@ from maskhand.fitting.view_fit import ViewFitConfig, fit_view
 from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.camera import project, project_in_crop, translation_from_weak, turn_to_ray
 from maskhand.geometry.crop import Crop, CropConfig, crop_around
-from maskhand.geometry.rotations import (
-    axis_angle_from_matrix,
-    matrix_from_6d,
-    matrix_from_axis_angle,
-    random_rotations,
-    six_from_matrix,
-)
+from maskhand.geometry.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle, six_from_matrix
+from maskhand.synthesis.views import random_rotations
 
 
 def test_rotations_survive_6d_and_axis_angle() -> None:
@@ -117,11 +112,11 @@ def test_the_default_crop_stands_upright_around_the_palm_with_room_for_the_finge
     crop = crop_around(points, mirrored=False)
     inside = crop.to_crop(points)
     wrist_to_knuckles = inside[[5, 9, 9, 13]].mean(0) - inside[0]
-    assert abs(wrist_to_knuckles[0]) < 1e-9 and wrist_to_knuckles[1] < 0
+    assert abs(wrist_to_knuckles[0]) < 0.01 and wrist_to_knuckles[1] < 0
     palm = inside[[0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]]
     size = np.ptp(palm, axis=0)
-    np.testing.assert_allclose(size.max(), 1)  # half the crop
-    np.testing.assert_allclose((palm.min(0) + palm.max(0)) / 2, [0, 0.1 * size[1]], atol=1e-9)
+    np.testing.assert_allclose(size.max(), 1, atol=0.02)  # half the crop
+    np.testing.assert_allclose((palm.min(0) + palm.max(0)) / 2, [0, 0.1 * size[1]], atol=0.03)
 
 
 def test_a_finger_that_bends_leaves_the_default_crop_where_it_is() -> None:
@@ -136,7 +131,7 @@ def test_the_papers_crop_is_an_axis_aligned_box_with_all_keypoints_in_its_middle
     crop = crop_around(points, mirrored=False, config=CropConfig(upright=False))
     inside = crop.to_crop(points)
     assert crop.angle == 0
-    np.testing.assert_allclose(inside.min(0) + inside.max(0), 0, atol=1e-9)
+    np.testing.assert_allclose(inside.min(0) + inside.max(0), 0, atol=0.05)
     assert np.abs(inside).max() < 1
 
 
@@ -159,6 +154,12 @@ def test_a_mirrored_photo_with_a_mirrored_crop_shows_the_same() -> None:
     one = crop_around(points, mirrored=False).extract(image, 224)
     other = crop_around(mirrored_points, mirrored=True).extract(np.ascontiguousarray(image[:, ::-1]), 224)
     assert np.abs(one.astype(int) - other).mean() < 1.0
+
+
+def test_the_last_digits_of_keypoints_do_not_change_their_crop() -> None:
+    points = np.random.default_rng(5).uniform(60, 150, (21, 2))
+    crops = {crop_around(points + 1e-4 * k, mirrored=False) for k in range(5)}
+    assert len(crops) == 1
 
 
 def test_an_impossible_crop_is_refused() -> None:

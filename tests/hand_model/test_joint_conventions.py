@@ -6,9 +6,10 @@ import torch
 
 from maskhand.fitting.keypoint_fit import fit_keypoints
 from maskhand.geometry.camera import CROP_FOCAL, project_in_crop
-from maskhand.geometry.rotations import nearest_rotation, random_rotations
+from maskhand.geometry.rotations import nearest_rotation
 from maskhand.hand_model.joint_conventions import LANDMARK_OFFSETS_MM, landmark_offsets, landmark_positions
 from maskhand.hand_model.skeleton import KEYPOINT_CARRIERS, KEYPOINTS
+from maskhand.synthesis.views import random_rotations
 
 
 def test_tips_hang_on_the_last_joint_of_their_finger() -> None:

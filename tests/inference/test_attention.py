@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskhand import InputError
+from maskhand import ConfigError, InputError
 
 
-def test_attention_samples_the_hand_around_its_keypoints(predictor, demo_image) -> None:
+def test_attention_samples_the_hand_around_its_keypoints(torch_predictor, demo_image) -> None:
+    predictor = torch_predictor
     hands = predictor(demo_image)
     for hand in hands:
         attention = predictor.attention(demo_image, hand)
@@ -20,3 +21,8 @@ def test_attention_samples_the_hand_around_its_keypoints(predictor, demo_image) 
         assert (far * attention.weights).sum() / attention.weights.sum() < size
     with pytest.raises(InputError, match="layer is 5"):
         predictor.attention(demo_image, hands[0], layer=5)
+
+
+def test_exported_graphs_show_no_attention(predictor, hands, demo_image) -> None:
+    with pytest.raises(ConfigError, match="backend='torch'"):
+        predictor.attention(demo_image, hands[0])

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from maskhand import load
-from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.geometry.boxes import box_around
 from maskhand.geometry.crop import CropConfig, crop_around
 from maskhand.inference.candidates import Candidate
@@ -26,17 +24,17 @@ def candidate_of(hand: Detection, config: CropConfig = CropConfig()) -> Candidat
 
 
 def test_axis_aligned_crops_take_the_keypoints_of_the_detection(predictor, demo_image) -> None:
-    hands, network = predictor.detector.detect(demo_image), shared_landmark_network()
+    hands, images = predictor.detector.detect(demo_image), [demo_image] * 2
     boxes = CropConfig(upright=False)
-    upright = CropReader(network, CropConfig()).read(demo_image, [candidate_of(hand) for hand in hands])
-    plain = CropReader(network, boxes).read(demo_image, [candidate_of(hand, boxes) for hand in hands])
+    upright = CropReader(predictor.engine, CropConfig()).read(images, [candidate_of(hand) for hand in hands])
+    plain = CropReader(predictor.engine, boxes).read(images, [candidate_of(hand, boxes) for hand in hands])
     for k, hand in enumerate(hands):
         one, other = upright.crops[k], plain.crops[k]
-        np.testing.assert_allclose(other.to_photo(plain.keypoints.xy[k].numpy()), hand.xy, atol=0.05)
-        distance = np.linalg.norm(one.to_photo(upright.keypoints.xy[k].numpy()) - hand.xy, axis=1)
+        np.testing.assert_allclose(other.to_photo(plain.keypoints.xy[k]), hand.xy, atol=0.05)
+        distance = np.linalg.norm(one.to_photo(upright.keypoints.xy[k]) - hand.xy, axis=1)
         assert distance.mean() < 0.05 * one.side
         depths = upright.keypoints.depth[k] * one.side, plain.keypoints.depth[k] * other.side
-        assert (depths[0] - depths[1]).abs().mean() < 0.1 * one.side, "depth in one unit"
+        assert np.abs(depths[0] - depths[1]).mean() < 0.1 * one.side, "depth in one unit"
 
 
 def test_a_wrong_first_guess_is_read_again(predictor, demo_image) -> None:
@@ -58,17 +56,16 @@ def test_a_crop_that_cuts_the_hand_is_laid_anew_until_it_shows_it(predictor, dem
     small = candidate_of(elsewhere(hand, middle + 0.5 * (hand.xy - middle)))
     distances = []
     for rounds in (1, 3):
-        reader = CropReader(shared_landmark_network(), CropConfig(), RecropConfig(rounds=rounds))
-        readings = reader.read_settled(demo_image, [small])
-        distances.append(np.abs(readings.crops[0].to_photo(readings.keypoints.xy[0].numpy()) - hand.xy).mean())
+        reader = CropReader(predictor.engine, CropConfig(), RecropConfig(rounds=rounds))
+        readings = reader.read_settled([demo_image], [small])
+        distances.append(np.abs(readings.crops[0].to_photo(readings.keypoints.xy[0]) - hand.xy).mean())
     assert distances[1] < 0.7 * distances[0]
 
 
-def test_maps_of_recropped_hands_are_those_of_their_new_crops(predictor, demo_image) -> None:
+def test_features_of_recropped_hands_are_those_of_their_new_crops(predictor, demo_image) -> None:
     hands = predictor.detector.detect(demo_image)
     first = elsewhere(hands[0], hands[0].xy + 30)
-    reader = CropReader(shared_landmark_network(), CropConfig())
-    settled = reader.read_settled(demo_image, [candidate_of(first), candidate_of(hands[1])])
-    alone = reader.read(demo_image, [candidate_of(first)], settled.crops[:1])
-    for scale in (1, 2, 4):
-        torch.testing.assert_close(settled.maps[scale][:1], alone.maps[scale], atol=1e-4, rtol=1e-4)
+    reader = CropReader(predictor.engine, CropConfig())
+    settled = reader.read_settled([demo_image] * 2, [candidate_of(first), candidate_of(hands[1])])
+    alone = reader.read([demo_image], [candidate_of(first)], settled.crops[:1])
+    np.testing.assert_allclose(settled.features[:1], alone.features, atol=1e-4, rtol=1e-4)

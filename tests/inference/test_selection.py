@@ -88,9 +88,9 @@ def test_a_second_search_counts_where_the_networks_agree_or_as_another_reading()
 
 def test_an_unsure_side_is_tried_both_ways() -> None:
     proposal = Proposal([detection(0, right=0.5), detection(300, right=0.95)])
-    candidates = candidates_of(proposal, [None, None], 0.15, crop=replace(load().network.config.crop))
+    candidates = candidates_of(proposal, [None, None], 0.15, crop=replace(load().engine.config.crop))
     assert [candidate.side for candidate in candidates] == ["right", "left", "right"]
-    given = candidates_of(proposal, ["left", "left"], 0.15, crop=load().network.config.crop)
+    given = candidates_of(proposal, ["left", "left"], 0.15, crop=load().engine.config.crop)
     assert [candidate.side for candidate in given] == ["left", "left"]
 
 

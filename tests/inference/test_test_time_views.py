@@ -8,8 +8,8 @@ from tests.helpers import keypoints_of
 
 from maskhand import load
 from maskhand.geometry.crop import Crop
-from maskhand.geometry.rotations import random_rotations
 from maskhand.inference.test_time_views import average_views, views_around
+from maskhand.synthesis.views import random_rotations
 from maskhand.types import Prediction
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from maskhand.errors import ConfigError
-from maskhand.keypoints.heatmap_head import KeypointHead, KeypointHeadConfig
+from maskhand.keypoints.config import KeypointHeadConfig
+from maskhand.keypoints.heatmap_head import KeypointHead
 
 CHANNELS = {1: 12, 2: 10, 4: 8}
 

@@ -65,7 +65,7 @@ def draw_scenes(hand_model, count: int, sides: tuple[str, ...], seed: int = 5) -
         vertices = (mesh.vertices[k].numpy().astype(float) - centre) * flip + at
         seen = vertices @ INTRINSIC.T
         pixels = np.c_[seen[:, :2] / seen[:, 2:], vertices[:, 2]].astype(np.float32)
-        faces = hand_model.faces.numpy().astype(np.int32)
+        faces = hand_model.faces.astype(np.int32)
         drawn = rasterise(pixels, faces, vertices.astype(np.float32), SIZE[::-1])
         mask = np.asarray(drawn.face) >= 0
         image = np.full((SIZE[1], SIZE[0], 3), (40, 90, 60), np.uint8)

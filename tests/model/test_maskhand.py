@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from tests.helpers import keypoints_of, small_network
+from torch.nn.functional import grid_sample
 
 from maskhand.errors import ConfigError
 from maskhand.model.config import EncoderConfig, ModelConfig
-from maskhand.model.deformable_attention import DeformableAttention
+from maskhand.model.deformable_attention import DeformableAttention, gathered
 from maskhand.model.encoder import Pyramid
 from maskhand.model.unmasking import Sampling
 
@@ -44,7 +45,7 @@ def test_every_part_can_be_switched_and_gets_gradients(changes) -> None:
     context = network.context(encoded, keypoints_of(points))
     logits = model.predict(context, model.codes[torch.zeros(2, 32, dtype=torch.long)], torch.rand(2, 32) < 0.5)
     assert logits.shape == (2, 32, 64)
-    loss = logits.square().sum() + context.shape.sum() + context.weak_camera.sum()
+    loss = logits.square().sum() + sum(values.sum() for values in model.coarse_head(encoded.pyramid[-1]))
     if encoded.heatmaps is not None:
         own = encoded.heatmaps.keypoints
         loss = loss + own.xy.square().sum() + own.depth.square().sum()
@@ -63,30 +64,28 @@ def test_the_tokenizer_and_a_frozen_backbone_stay_frozen() -> None:
     )
 
 
-def test_the_papers_inference_is_encode_context_decode() -> None:
-    model = small_network().model
-    image, keypoints = torch.rand(2, 3, 224, 224), keypoints_of(torch.rand(2, 21, 3))
-    whole = model.reconstruct(image, keypoints, steps=3)
-    parts = model.decode(model.context(model.encoder(image), keypoints), steps=3)
-    torch.testing.assert_close(whole.pose, parts.pose)
-    assert whole.unmasked.masked_counts[-1] == 0 and whole.shape.shape == (2, 10) and whole.weak_camera.shape == (2, 3)
+def test_drawn_codes_are_decoded_and_the_mean_is_where_none_is_drawn(hand_model) -> None:
+    network = small_network()
+    tokenizer, image, keypoints = (
+        network.model.tokenizer,
+        torch.rand(1, 3, 224, 224),
+        keypoints_of(torch.rand(1, 21, 3)),
+    )
+    mean, chosen = (network.reconstruct(image, keypoints, hand_model, sampling=Sampling(mean=m)) for m in (None, False))
+    torch.testing.assert_close(chosen.pose, tokenizer.decode(chosen.tokens))
+    context = network.context(network.encode(image), keypoints)
+    logits = network.model.predict(context, torch.zeros(1, 32, 16), torch.ones(1, 32, dtype=torch.bool))
+    mean_code = network.model.mean_code(logits.softmax(-1))
+    torch.testing.assert_close(mean.pose, tokenizer.decode_embeddings(mean_code))
 
 
-def test_drawn_codes_are_decoded_and_the_mean_is_where_none_is_drawn() -> None:
-    model = small_network().model
-    image, keypoints = torch.rand(1, 3, 224, 224), keypoints_of(torch.rand(1, 21, 3))
-    mean, chosen = (model.reconstruct(image, keypoints, steps=1, sampling=Sampling(mean=m)) for m in (None, False))
-    torch.testing.assert_close(chosen.pose, model.tokenizer.decode(chosen.unmasked.tokens))
-    torch.testing.assert_close(mean.pose, model.tokenizer.decode_embeddings(mean.unmasked.mean_code))
-
-
-def test_unknown_keypoints_do_not_matter_wherever_they_are() -> None:
-    model, image = small_network().model, torch.rand(1, 3, 224, 224)
+def test_unknown_keypoints_do_not_matter_wherever_they_are(hand_model) -> None:
+    network, image = small_network(), torch.rand(1, 3, 224, 224)
     points = torch.rand(1, 21, 4)
     points[:, 5:9, 2] = 0
     moved = points.clone()
     moved[:, 5:9, :2] += 3.0
-    one, other = (model.reconstruct(image, keypoints_of(k)) for k in (points, moved))
+    one, other = (network.reconstruct(image, keypoints_of(k), hand_model) for k in (points, moved))
     torch.testing.assert_close(one.pose, other.pose)
 
 
@@ -100,6 +99,12 @@ def test_depth_of_keypoints_counts_where_it_is_known() -> None:
     assert (read(flat) - read(deep)).abs().max() > 1e-3
     torch.testing.assert_close(read(unknown[0]), read(unknown[1]))
     assert read(unknown[0]).isfinite().all()
+
+
+def test_the_exported_gather_samples_what_grid_sample_does() -> None:
+    values, at = torch.rand(3, 5, 7, 4), 1.4 * (2 * torch.rand(3, 6, 2, 2) - 1)
+    expected = grid_sample(values, at, align_corners=False, padding_mode="border")
+    torch.testing.assert_close(gathered(values, at), expected)
 
 
 def test_deformable_attention_reads_what_lies_under_its_reference() -> None:

@@ -82,8 +82,8 @@ def test_triangles_behind_the_camera_are_dropped() -> None:
 
 
 def test_normals_of_the_hand_look_outwards(hand_model) -> None:
-    template = hand_model.template.numpy()
-    normals = vertex_normals(template, hand_model.faces.numpy().astype(np.int32))
+    template = hand_model.template
+    normals = vertex_normals(template, hand_model.faces.astype(np.int32))
     tip = hand_model.tips[1]
     assert normals[tip] @ np.array([-1.0, 0, 0]) > 0.5
 

@@ -7,7 +7,8 @@ from maskhand.assets import load_tokenizer
 from maskhand.errors import ConfigError
 from maskhand.evaluation.tokenizer import held_out_poses, recorded_poses, tokenizer_errors
 from maskhand.tokenizer.codebook import Codebook
-from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
+from maskhand.tokenizer.config import TokenizerConfig
+from maskhand.tokenizer.vq_mano import VqMano
 from maskhand.training.schedule import TrainConfig
 from maskhand.training.tokenizer_stage import TokenizerObjective, TokenizerTraining
 

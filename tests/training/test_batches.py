@@ -17,6 +17,7 @@ from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.geometry.crop import crop_around
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.model.config import EncoderConfig
+from maskhand.runtime.onnx_engine import OnnxEngine
 from maskhand.synthesis.pose_prior import PosePrior
 from maskhand.synthesis.scenes import SceneConfig
 from maskhand.training.batches import image_batches, with_landmarks
@@ -55,7 +56,7 @@ def test_images_come_with_what_the_landmark_network_says_of_them(learns, shards)
 
 
 def test_the_landmark_network_reads_turned_crops_upright(demo_image) -> None:
-    hand = max(PalmHandDetector.on("cpu").detect(demo_image), key=lambda hand: hand.right)
+    hand = max(PalmHandDetector(OnnxEngine()).detect(demo_image), key=lambda hand: hand.right)
     network = small_network(upright=False)
     straight = crop_around(hand.xy, mirrored=False)
     for turn in (0.0, 2.0, -1.3):

@@ -9,7 +9,8 @@ from tests.helpers import batch_of, keypoints_of
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
 from maskhand.geometry.rotations import matrix_from_axis_angle
 from maskhand.hand_model.joint_conventions import landmark_positions
-from maskhand.keypoints.heatmap_head import HeatmapKeypoints, KeypointHead, KeypointHeadConfig
+from maskhand.keypoints.config import KeypointHeadConfig
+from maskhand.keypoints.heatmap_head import HeatmapKeypoints, KeypointHead
 from maskhand.training.extra_losses import (
     EXPECTED_DEPTH_ERROR,
     ExtraLosses,

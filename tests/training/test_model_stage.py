@@ -17,8 +17,8 @@ from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.errors import AssetError, ConfigError, InputError
 from maskhand.evaluation.synthetic import TEST_SEED
 from maskhand.inference.config import InferenceConfig
-from maskhand.inference.hand_network import HandNetwork
 from maskhand.model.config import EncoderConfig
+from maskhand.runtime.hand_network import HandNetwork
 from maskhand.tokenizer.vq_mano import VqMano
 from maskhand.training.loop import fit
 from maskhand.training.model_stage import ModelStage

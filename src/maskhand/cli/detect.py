@@ -26,8 +26,8 @@ def detect(
     """
     import json
 
+    from maskhand.assets import detector_of
     from maskhand.cli.progress import track
-    from maskhand.detection.box_detector import detector_of
     from maskhand.errors import InputError
     from maskhand.io.files import made_folder, written_picture
     from maskhand.io.photos import read_photo
@@ -78,9 +78,9 @@ def evaluate(
     """How many hands are found: recall, precision, average precision and sides, by kind and size."""
     from fnmatch import fnmatch
 
+    from maskhand.assets import detector_of
     from maskhand.cli.progress import track
     from maskhand.data.box_files import boxed_photos
-    from maskhand.detection.box_detector import detector_of
     from maskhand.evaluation.detection import detection_rows
 
     found = detector_of(detector)

@@ -163,7 +163,7 @@ def sides(
 
     require_packaged_photos()
     with track("chunks of images", -(-count // 16)) as advance:
-        result = side_accuracy(load(model), count, progress=advance)
+        result = side_accuracy(load(model, backend="torch"), count, progress=advance)
     finish(f"sides of {count} synthetic hands", f"sides-{count}", result, json_, save)
 
 
@@ -264,7 +264,7 @@ def _predictor_and_test(model: str, count: int, cache: Path | None) -> tuple[Pre
     from maskhand.assets import load
     from maskhand.evaluation.synthetic import synthetic_test
 
-    predictor = load(model)
+    predictor = load(model, backend="torch")
     if predictor.reconstructor.views > 1:
         typer.echo(
             f"one view of each test image is kept: these are the figures of one view, not of '{model}'", err=True

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from maskhand.cli.reconstruct import MeshFormat
+from maskhand.cli.reconstruct import MeshFormat, Threads
 from maskhand.config import DRAWING_STEPS
 
 
@@ -21,6 +21,7 @@ def hypotheses(
     model: Annotated[str, typer.Option(help="`default`, `large`, or the path of a .safetensors file.")] = "default",
     refine: Annotated[bool, typer.Option(help="Nudge poses towards the measured 2D keypoints.")] = True,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
+    threads: Threads = None,
 ) -> None:
     """Draw other poses that the hands of a photo may have, likeliest first: where fingers are hidden, one pose says
     too much.
@@ -43,7 +44,7 @@ def hypotheses(
 
     console = Console(stderr=True)
     read = read_photo(photo)
-    predictor = load(model, device=device, refine=refine)
+    predictor = load(model, device=device, threads=threads, refine=refine)
     with console.status("finding hands"):
         hands = predictor(read)
     names = [f"{photo.stem}_hand_{k}" for k in range(len(hands))]

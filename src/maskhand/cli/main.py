@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from maskhand.cli import data, demo, detect, evaluate, hypotheses, preview, reconstruct, train
+from maskhand.cli import data, demo, detect, evaluate, export, hypotheses, preview, reconstruct, train
 from maskhand.errors import MaskHandError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.add_typer(evaluate.app, name="evaluate", rich_help_panel="For researchers")
 app.add_typer(train.app, name="train", rich_help_panel="For researchers")
 app.add_typer(preview.app, name="preview", rich_help_panel="For researchers")
 app.add_typer(data.app, name="data", rich_help_panel="For researchers")
+app.add_typer(export.app, name="export", rich_help_panel="For researchers")
 
 
 def _version(shown: bool) -> None:

@@ -20,13 +20,13 @@ def synthetic(
     ] = True,
 ) -> None:
     """A contact sheet of synthetic training images."""
-    import cv2
     import numpy as np
 
     from maskhand.hand_model.free_hand import free_hand_data
     from maskhand.hand_model.layer import HandModel
     from maskhand.io.files import made_folder, picture_path
     from maskhand.rendering.contact_sheet import contact_sheet
+    from maskhand.rendering.pictures import drawing
     from maskhand.synthesis.backgrounds import require_packaged_photos
     from maskhand.synthesis.scenes import TRAINING_SCENES, SceneGenerator
 
@@ -37,8 +37,10 @@ def synthetic(
     for sample in SceneGenerator(HandModel(free_hand_data()), TRAINING_SCENES, seed).samples(0, count):
         tile = sample.image.copy()
         if keypoints and len(tiles) % 2 == 0:
-            for (x, y), seen in zip((sample.keypoints_2d + 1) / 2 * len(tile), sample.visible, strict=True):
-                cv2.circle(tile, (int(x), int(y)), 3, (60, 220, 90) if seen else (235, 70, 70), -1, cv2.LINE_AA)
+            with drawing(tile) as (picture, draw):
+                for place, seen in zip((sample.keypoints_2d + 1) / 2 * len(tile), sample.visible, strict=True):
+                    draw.circle(tuple(place), 3, fill=(60, 220, 90) if seen else (235, 70, 70))
+            tile = np.asarray(picture)
         tiles.append(tile)
     contact_sheet(tiles, out, min(8, count))
     typer.echo(f"{count} images of seed {seed} -> {out}")
@@ -64,7 +66,7 @@ def attention(
 
     made_folder(out.parent)
     picture_path(out)
-    read, predictor = read_photo(photo), load(model)
+    read, predictor = read_photo(photo), load(model, backend="torch")
     hands = predictor(read)
     if not hands:
         raise InputError(f"no hand found in {photo}")

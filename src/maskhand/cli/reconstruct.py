@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -17,8 +16,12 @@ from maskhand.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from maskhand.predictor import Predictor
+    from maskhand.cli.photo_run import PhotoRun
     from maskhand.types import Side
+
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=256, help="Threads of the networks; as many as cores, at most 4, if left out.")
+]
 
 
 class MeshFormat(StrEnum):
@@ -56,6 +59,7 @@ def reconstruct(
     model: Annotated[str, typer.Option(help="`default`, `large`, or the path of a .safetensors file.")] = "default",
     refine: Annotated[bool, typer.Option(help="Fit poses to the measured 2D keypoints.")] = True,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = "cpu",
+    threads: Threads = None,
 ) -> None:
     """Reconstruct the hands of photos.
 
@@ -71,6 +75,7 @@ def reconstruct(
     from rich.console import Console
 
     from maskhand.assets import load
+    from maskhand.cli.photo_run import PhotoRun
     from maskhand.io.files import made_folder
     from maskhand.io.results import find_photos, is_result, output_names, read_boxes, refuse_to_overwrite
 
@@ -85,15 +90,17 @@ def reconstruct(
         )
     names = output_names(paths)
     refuse_to_overwrite(out, names)
-    out, predictor = made_folder(out), load(model, device=device, refine=refine)
-
-    def one(path: Path, name: str) -> int:
-        return reconstruct_one(
-            predictor, path, out, name, steps=steps, side=side, boxes=given, focal=focal, mesh=format_.value
-        )
-
+    run = PhotoRun(
+        predictor=load(model, device=device, threads=threads, refine=refine),
+        out=made_folder(out),
+        steps=steps,
+        side=known_side(side),
+        boxes=given,
+        focal_px=focal,
+        mesh=format_.value,
+    )
     console = Console(stderr=True)
-    summary = _reconstruct_all(paths, names, one, console)
+    summary = _reconstruct_all(run, paths, names, console)
     summary.show(console, out, inputs)
     if summary.failed:
         raise typer.Exit(1)
@@ -127,69 +134,34 @@ class _Summary:
             console.print(f"[red]skipped[/red] {escape(f'{path}: {why}')}", highlight=False, soft_wrap=True)
 
 
-def _reconstruct_all(
-    paths: list[Path], names: list[str], one: Callable[[Path, str], int], console: Console
-) -> _Summary:
+def _reconstruct_all(run: PhotoRun, paths: list[Path], names: list[str], console: Console) -> _Summary:
     """Every photo, with a progress bar; of several, one that cannot be read or written stops no other."""
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from maskhand.cli.photo_run import run_photos
 
     summary = _Summary()
     name_column = TextColumn("{task.description}")
     columns = (TextColumn("reconstructing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), name_column)
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=len(paths))
-        for path, name in zip(paths, names, strict=True):
-            bar.update(task, description=escape(path.name))
-            try:
-                count = one(path, name)
-            except (InputError, OSError) as problem:
-                reported = (
-                    problem
-                    if isinstance(problem, InputError)
-                    else InputError(f"it could not be read or written: {problem}")
-                )
+        task = bar.add_task(escape(paths[0].name), total=len(paths))
+        for path, outcome in run_photos(run, list(zip(paths, names, strict=True))):
+            bar.update(task, description=escape(path.name), advance=1)
+            if isinstance(outcome, Exception):
+                if not isinstance(outcome, InputError):
+                    outcome = InputError(f"it could not be read or written: {outcome}")
                 if len(paths) == 1:
-                    raise reported from problem
-                summary.failed.append((path, str(reported)))  # the error itself would keep the photo in memory
-            else:
-                summary.done += 1
-                summary.hands += count
-                if not count:
-                    summary.empty.append(path)
-            bar.advance(task)
+                    raise outcome
+                summary.failed.append((path, str(outcome)))
+                continue
+            summary.done += 1
+            summary.hands += outcome
+            if not outcome:
+                summary.empty.append(path)
     return summary
 
 
-def reconstruct_one(
-    predictor: Predictor,
-    path: Path,
-    out: Path,
-    name: str,
-    *,
-    steps: int,
-    side: SideChoice,
-    boxes: dict[str, list] | None,
-    focal: float | None,
-    mesh: str,
-) -> int:
-    """Write everything about one photo, its record last; returns the number of hands."""
-    from maskhand.io.photos import read_photo
-    from maskhand.io.results import write_result
-    from maskhand.rendering.overlay import draw_result
-
-    if boxes is not None and path.name not in boxes:
-        raise InputError(f"the boxes file has no entry for {path.name}")
-    photo = read_photo(path, focal_px=focal)
-    known: Side | None = None
-    if side is not SideChoice.auto:
-        known = "left" if side is SideChoice.left else "right"
-    if boxes is None:
-        hands = predictor(photo, steps=steps, side=known)
-    else:
-        listed = boxes[path.name]
-        if not isinstance(listed, list):
-            raise InputError(f"the boxes of {path.name} are {listed!r}; expected a list of [x1, y1, x2, y2]")
-        hands = predictor.reconstruct(photo, listed, [known] * len(listed) if known else None, steps=steps)
-    write_result(out, name, path, photo, hands, draw_result(photo.pixels, hands), steps=steps, mesh=mesh)
-    return len(hands)
+def known_side(choice: SideChoice) -> Side | None:
+    """What was said about the side; None for auto."""
+    return None if choice is SideChoice.auto else choice.value  # type: ignore[return-value]

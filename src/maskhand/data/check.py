@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from maskhand.data.datasets.source import Dataset
 from maskhand.data.sample import Sample, problems
 from maskhand.errors import InputError
 from maskhand.rendering.contact_sheet import draw_bones, finger_colours, window
+from maskhand.rendering.pictures import written
 
 TILE_PX = 160
 
@@ -94,6 +94,5 @@ def _tile(sample: Sample, pixels: np.ndarray) -> np.ndarray:
     if flat is None:
         raise InputError(f"sample {sample.name} has no 2D keypoints")
     image, into = window(pixels, sample.hand_box, 1.8, TILE_PX)
-    draw_bones(image, into(flat[:, :2]), flat[:, 2] > 0, finger_colours(), 1)
-    cv2.putText(image, sample.side[0].upper(), (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
-    return image
+    image = draw_bones(image, into(flat[:, :2]), flat[:, 2] > 0, finger_colours(), 1)
+    return written(image, sample.side[0].upper(), (4, 2), (255, 255, 255))

@@ -16,6 +16,7 @@ from maskhand.data.matting import matte
 from maskhand.data.photos import MAX_CONTRADICTION, SourcePhoto, development_photos, mean_landmarks, read_rgb
 from maskhand.detection.hand_detector import PalmHandDetector
 from maskhand.keypoints.fusion import keypoint_disagreement
+from maskhand.runtime.onnx_engine import OnnxEngine
 from maskhand.synthesis.cutouts import Cutout, CutoutHand, outline_of, outline_of_box
 from maskhand.types import Detection
 
@@ -45,7 +46,7 @@ def photos_of(root: str | Path, folder: str, pattern: str = "*.jpg") -> list[Pat
 
 def photos_without_hands(root: str | Path) -> Iterator[Cutout]:
     """Clothes, shoes, fruit and vegetables that train; a photo in which the palm network sees any hand is left out."""
-    detector = PalmHandDetector.on("cpu")
+    detector = PalmHandDetector(OnnxEngine())
     clothing = photos_of(root, "clothing")[:TRAINING_CLOTHING]
     for path in clothing + photos_of(root, "grocery", "produce_*.jpg")[:TRAINING_PRODUCE]:
         image = read_rgb(path)
@@ -61,7 +62,7 @@ def read_cutouts(root: str | Path, *, sources: tuple[str, ...]) -> Iterator[Cuto
         sources: "sign_digits", "real_crops", "videos", "package".
 
     """
-    detector = PalmHandDetector.on("cpu")
+    detector = PalmHandDetector(OnnxEngine())
     for k, photo in enumerate(_training_photos(root, sources)):
         hands = [hand for hand in detector.detect(photo.image) if hand.score > _SURE]
         rng = np.random.default_rng(k)

@@ -25,6 +25,7 @@ from maskhand.geometry.camera import turn_to_ray
 from maskhand.geometry.crop import Crop, crop_around
 from maskhand.io.photos import PHOTO_SUFFIXES, read_photo
 from maskhand.keypoints.fusion import keypoint_disagreement
+from maskhand.runtime.onnx_engine import OnnxEngine
 from maskhand.synthesis.backgrounds import background
 from maskhand.types import Detection
 
@@ -136,7 +137,7 @@ def photo_samples(
     Hands before a plain wall are cut out and put before something else in all crops but the first. A photo on which the
     landmark network contradicts itself (`MAX_CONTRADICTION`) teaches nothing.
     """
-    detector = PalmHandDetector.on("cpu")
+    detector = PalmHandDetector(OnnxEngine())
     for k, photo in enumerate(photos):
         detections = detector.detect(photo.image)
         if not detections:

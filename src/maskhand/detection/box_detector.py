@@ -10,7 +10,6 @@ import torch
 
 from maskhand.checkpoint import load_into, read_weights
 from maskhand.detection.box_network import INPUT_PX, BoxNetwork, cell_outputs
-from maskhand.detection.hand_detector import Detector, PalmHandDetector
 from maskhand.detection.palm_detector import weighted_nms
 from maskhand.geometry.crop import Crop
 from maskhand.types import Detection
@@ -95,8 +94,3 @@ def box_network(path: str | Path) -> BoxNetwork:
     network = BoxNetwork()
     load_into(network, read_weights(path)[0], source=path)
     return network
-
-
-def detector_of(name: str | Path) -> Detector:
-    """`palms`, the built-in detector, or a `BoxDetector` with the weights of a file."""
-    return PalmHandDetector.on("cpu") if str(name) == "palms" else BoxDetector.read(name)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from maskhand.detection.duplicates import DuplicateConfig, same_hand
-from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.detection.landmark_reader import LandmarkReader, ReaderConfig
 from maskhand.detection.palm_detector import Palm, PalmConfig, PalmDetector
-from maskhand.detection.palm_network import shared_palm_network
 from maskhand.geometry.crop import Crop, crop_of_box
-from maskhand.types import Detection
+from maskhand.types import Detection, Engine
 
 
 @runtime_checkable
@@ -53,23 +50,9 @@ class DetectorConfig:
 class PalmHandDetector:
     """Google's palm detector and landmark network: palms, then 21 keypoints in an upright crop around each."""
 
-    def __init__(
-        self,
-        palms: PalmDetector,
-        reader: LandmarkReader,
-        config: DetectorConfig = DetectorConfig(),
-    ) -> None:
-        self.palms, self.reader, self.config = palms, reader, config
-
-    @classmethod
-    def on(cls, device: str, config: DetectorConfig = DetectorConfig()) -> PalmHandDetector:
-        """With the shipped networks; on another device than the CPU with copies: the shared ones stay where others use
-        them.
-        """
-        palms, landmarks = shared_palm_network(), shared_landmark_network()
-        if device != "cpu":
-            palms, landmarks = copy.deepcopy(palms).to(device), copy.deepcopy(landmarks).to(device)
-        return cls(PalmDetector(palms, config.palms), LandmarkReader(landmarks, config.reader), config)
+    def __init__(self, engine: Engine, config: DetectorConfig = DetectorConfig()) -> None:
+        self.palms, self.reader = PalmDetector(engine, config.palms), LandmarkReader(engine, config.reader)
+        self.config = config
 
     def detect(self, image: np.ndarray) -> list[Detection]:
         """Hands around palms, surest first.

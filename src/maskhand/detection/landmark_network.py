@@ -12,6 +12,7 @@ from torch.nn.functional import affine_grid, grid_sample, pad
 
 from maskhand.backbones.landmark_trunk import INPUT_PX, POOLED_CHANNELS, LandmarkTrunk, read_landmark_weights
 from maskhand.checkpoint import load_into
+from maskhand.detection.landmark_reader import keypoints_in_crop
 from maskhand.geometry.crop import upright_angle
 from maskhand.types import Keypoints2D
 
@@ -34,11 +35,7 @@ class Landmarks:
     @property
     def keypoints(self) -> Keypoints2D:
         """In the crop, x and y in [-1, 1]; the presence is the confidence of each."""
-        depth = self.points[..., 2] - self.points[:, :1, 2]
-        confidence = self.presence[:, None].expand(-1, 21)
-        return Keypoints2D(
-            self.points[..., :2] * 2 - 1, confidence, 2 * depth, self.presence, "landmark_network", "landmark_network"
-        )
+        return keypoints_in_crop(self.points, self.presence)
 
 
 class LandmarkNetwork(nn.Module):

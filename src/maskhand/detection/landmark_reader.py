@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
+from array_api_compat import array_namespace
 
-from maskhand.backbones.landmark_trunk import INPUT_PX
-from maskhand.detection.landmark_network import LandmarkNetwork
+from maskhand.geometry.arrays import Array, to_numpy
 from maskhand.geometry.boxes import box_around
 from maskhand.geometry.crop import Crop, crop_around, crop_of_box
-from maskhand.types import Detection, Keypoints2D
+from maskhand.types import Detection, Engine, Keypoints2D
+
+INPUT_PX = 224
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,21 +28,20 @@ class ReaderConfig:
 class LandmarkReader:
     """Reads hands in crops and boxes of a photo."""
 
-    def __init__(self, network: LandmarkNetwork, config: ReaderConfig = ReaderConfig()) -> None:
-        self.network, self.config = network, config
+    def __init__(self, engine: Engine, config: ReaderConfig = ReaderConfig()) -> None:
+        self.engine, self.config = engine, config
 
-    @torch.inference_mode()
     def read(self, image: np.ndarray, crops: list[Crop]) -> list[Detection]:
         """The hand in each crop of an RGB uint8 image, however unsure; its presence is the score."""
         if not crops:
             return []
-        views = torch.from_numpy(np.stack([crop.extract(image, INPUT_PX) for crop in crops]))
-        views = views.to(next(self.network.parameters()).device)
-        landmarks = self.network(views.permute(0, 3, 1, 2).float() / 255)
-        points, world = landmarks.points.cpu().numpy(), landmarks.world.cpu().numpy()
+        views = np.stack([crop.extract(image, INPUT_PX) for crop in crops])
+        outputs = self.engine.run("landmarks", image=self.engine.array(views))
+        points, world = to_numpy(outputs["points"]), to_numpy(outputs["world"])
+        presences, rights = to_numpy(outputs["presence"]), to_numpy(outputs["right"])
         hands = []
         for k, crop in enumerate(crops):
-            presence, right = float(landmarks.presence[k]), float(landmarks.right[k])
+            presence, right = float(presences[k]), float(rights[k])
             keypoints = Keypoints2D(
                 xy=crop.to_photo(points[k, :, :2] * 2 - 1).astype(np.float32),
                 confidence=np.full(21, presence, np.float32),
@@ -81,3 +81,12 @@ class LandmarkReader:
         right = np.clip([reading.right for reading in both], 1e-6, 1 - 1e-6)
         odds = np.log(right / (1 - right)).mean()
         return replace(hand, right=float(1 / (1 + np.exp(-odds))))
+
+
+def keypoints_in_crop(points: Array, presence: Array) -> Keypoints2D:
+    """The landmark network's points (B, 21, 3) and presence (B,) as keypoints, x and y in [-1, 1]; the presence is the
+    confidence of each.
+    """
+    depth = 2 * (points[..., 2] - points[:, :1, 2])
+    confidence = presence[:, None] + array_namespace(points).zeros_like(depth)
+    return Keypoints2D(points[..., :2] * 2 - 1, confidence, depth, presence, "landmark_network", "landmark_network")

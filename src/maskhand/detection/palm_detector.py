@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from maskhand.detection.palm_network import INPUT_PX, PalmNetwork, shared_palm_network
+from maskhand.geometry.arrays import to_numpy
 from maskhand.geometry.boxes import iou
-from maskhand.geometry.crop import Crop
+from maskhand.geometry.crop import Crop, snapped_crop
+from maskhand.types import Engine
+
+INPUT_PX = 192
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +51,7 @@ class Palm:
         centre = (self.box[:2] + self.box[2:]) / 2
         width, height = self.box[2:] - self.box[:2]
         shift = config.crop_shift * height * np.array([np.sin(angle), -np.cos(angle)])
-        centre = centre + shift
-        return Crop((float(centre[0]), float(centre[1])), float(max(width, height)) * config.crop_factor, angle)
+        return snapped_crop(centre + shift, float(max(width, height)) * config.crop_factor, angle)
 
 
 def _anchors() -> np.ndarray:
@@ -66,9 +67,8 @@ def _anchors() -> np.ndarray:
 class PalmDetector:
     """Finds palms in a photo: in one frame, in more and closer ones, or in turned ones."""
 
-    def __init__(self, network: PalmNetwork | None = None, config: PalmConfig = PalmConfig()) -> None:
-        self.network = network or shared_palm_network()
-        self.config = config
+    def __init__(self, engine: Engine, config: PalmConfig = PalmConfig()) -> None:
+        self.engine, self.config = engine, config
         self.anchors = _anchors()
 
     def detect(self, image: np.ndarray) -> list[Palm]:
@@ -98,12 +98,10 @@ class PalmDetector:
         ]
         return [palm for frame in frames[1:] for palm in self._in_frames(image, [frame])]
 
-    @torch.inference_mode()
     def _in_frames(self, image: np.ndarray, squares: list[Crop]) -> list[Palm]:
         views = np.stack([square.extract(image, INPUT_PX) for square in squares])
-        tensor = torch.from_numpy(views).to(next(self.network.parameters()).device)
-        raw, logits = self.network(tensor.permute(0, 3, 1, 2).float() / 255)
-        raw, scores = raw.cpu().numpy(), logits.sigmoid().cpu().numpy()
+        outputs = self.engine.run("palms", image=self.engine.array(views))
+        raw, scores = to_numpy(outputs["boxes"]), to_numpy(outputs["scores"])
         found: list[tuple[float, np.ndarray]] = []
         for square, values, score in zip(squares, raw, scores, strict=True):
             keep = np.flatnonzero((score > self.config.threshold) & (values[:, 2:4] > 0).all(1))

@@ -91,7 +91,7 @@ class PalmNetwork(PalmTrunk):
         map24, map12, _ = self.maps(image)
 
         def rows(x: Tensor, values: int) -> Tensor:  # (B, A * values, H, W) -> (B, H * W * A, values)
-            return x.permute(0, 2, 3, 1).reshape(len(x), -1, values)
+            return x.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, values))
 
         boxes = torch.cat([rows(self.boxes24(map24), VALUES), rows(self.boxes12(map12), VALUES)], dim=1)
         scores = torch.cat([rows(self.scores24(map24), 1), rows(self.scores12(map12), 1)], dim=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from maskhand.data.sample import Sample, projected
@@ -14,6 +13,7 @@ from maskhand.evaluation.benchmark import Figure, Truth, per_sample_errors
 from maskhand.evaluation.predictions import Predictions
 from maskhand.evaluation.protocols import Protocol
 from maskhand.rendering.contact_sheet import contact_sheet, draw_bones, window
+from maskhand.rendering.pictures import written
 
 TILE_PX = 256
 _COLOURS = {"truth": (255, 255, 255), "first": (255, 120, 60), "second": (70, 170, 255)}
@@ -71,11 +71,8 @@ def _tile(protocol: Protocol, truth: Truth, first: Predictions, second: Predicti
     shown = flat["truth"][known] if known.any() else flat["truth"]
     image, into = window(sample.pixels(), np.concatenate([shown.min(0), shown.max(0)]), 1.6, TILE_PX)
     for name, points in flat.items():
-        draw_bones(image, into(points), known, [_COLOURS[name]] * 20, 2)
-    cv2.putText(
-        image, sample.name[-28:], (4, TILE_PX - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1, cv2.LINE_AA
-    )
-    return image
+        image = draw_bones(image, into(points), known, [_COLOURS[name]] * 20, 2)
+    return written(image, sample.name[-28:], (4, TILE_PX - 16), (255, 255, 255), 11)
 
 
 def _flat(protocol: Protocol, sample: Sample, points: np.ndarray, target: np.ndarray) -> np.ndarray:

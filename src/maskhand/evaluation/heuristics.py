@@ -109,7 +109,9 @@ def measure_variant(
     torch.set_num_threads(1)
     settings = VARIANTS[name]
     refine = "refine=false" not in settings
-    predictor = load(model, refine=refine, settings=[s for s in settings if not s.startswith("refine")])
+    predictor = load(
+        model, refine=refine, settings=[s for s in settings if not s.startswith("refine")], backend="torch"
+    )
     samples = CachedSamples(complete_shards(cache))
     synthetic = reconstructed(predictor.network, predictor.hand_model, samples, predictor.config, refine=refine)
     distances = []

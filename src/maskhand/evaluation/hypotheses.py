@@ -41,7 +41,7 @@ def hypothesis_errors(
     drawing: dict[str, Any] = {
         "steps": steps,
         "sampling": Sampling(temperature=1.0),
-        "generator": torch.Generator().manual_seed(0),
+        "rng": np.random.default_rng(0),
         "draws": count,
     }
     singles, errors, distances, confidence, probability, right = [], [], [], [], [], []

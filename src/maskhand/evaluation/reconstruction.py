@@ -17,8 +17,8 @@ from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
 from maskhand.hand_model.layer import HandModel
 from maskhand.inference.config import InferenceConfig
-from maskhand.inference.hand_network import HandNetwork
 from maskhand.model.unmasking import masked_after
+from maskhand.runtime.hand_network import HandNetwork
 from maskhand.types import Prediction
 
 

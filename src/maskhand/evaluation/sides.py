@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from maskhand.backbones.hand import by_scale
+from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.fitting.prediction_fit import reprojection_error
 from maskhand.inference.handedness import side_log_odds
 from maskhand.predictor import Predictor
@@ -66,7 +67,7 @@ def side_accuracy(
 
 def _read(predictor: Predictor, pixels: Tensor, near: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
     """Probability of a right hand as shown, reprojection error, presence. (B,) each"""
-    network, landmarks = predictor.network, predictor.reader.network
+    network, landmarks = predictor.network, shared_landmark_network()
     read, maps = landmarks.with_maps(pixels)
     size = network.input_px
     keypoints = read.keypoints if network.config.crop.upright else landmarks.keypoints_turned_upright(pixels, near)

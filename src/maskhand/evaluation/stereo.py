@@ -98,7 +98,7 @@ def stereo_errors(
         raise InputError(f"no hand was found in any usable frame of {root}")
     result: dict[str, float | None] = {key: float(np.mean(values)) for key, values in columns.items()}
     result["pa_mpvpe_mm"] = None  # nobody measured the hand's surface
-    result["codes_used"] = len(tokens) / len(predictor.network.model.codes)
+    result["codes_used"] = len(tokens) / len(predictor.engine.codes)
     return {**result, "frames": float(len(columns["pa_mpjpe_mm"])), "usable_frames": float(2 * usable.sum())}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from maskhand.data.cached import CachedSamples
@@ -14,6 +13,7 @@ from maskhand.evaluation.reconstruction import Reconstructed
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.layer import HandModel
 from maskhand.rendering.contact_sheet import contact_sheet, draw_bones, finger_colours
+from maskhand.rendering.pictures import written
 from maskhand.synthesis.backgrounds import require_packaged_photos
 from maskhand.synthesis.scenes import SceneConfig, SceneGenerator
 
@@ -53,11 +53,11 @@ def worst_sheet(result: Reconstructed, count: int, path: str | Path, *, upright:
     tiles = []
     for k in error.argsort(descending=True)[:count].tolist():
         sample = next(generator.samples(k, k + 1))
-        shown = [sample.image.copy() for _ in range(3)]
-        for tile, points in zip(shown[1:], (sample.keypoints_2d, result.flat[k].numpy()), strict=True):
-            draw_bones(tile, (points + 1) / 2 * len(tile), np.ones(21, bool), finger_colours(), 2)
-        cv2.putText(
-            shown[2], f"{error[k]:.1f} mm", (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA
+        size, known, colours = len(sample.image), np.ones(21, bool), finger_colours()
+        true, found = (
+            draw_bones(sample.image, (points + 1) / 2 * size, known, colours, 2)
+            for points in (sample.keypoints_2d, result.flat[k].numpy())
         )
-        tiles.append(np.concatenate(shown, 1))
+        named = written(found, f"{error[k]:.1f} mm", (6, 6), (255, 255, 255))
+        tiles.append(np.concatenate([sample.image, true, named], 1))
     return contact_sheet(tiles, path, 2)

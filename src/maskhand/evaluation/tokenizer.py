@@ -12,11 +12,11 @@ from torch import Tensor
 from maskhand.errors import UNREADABLE_NPZ, InputError
 from maskhand.evaluation.metrics import aligned_point_error_mm
 from maskhand.geometry.alignment import align_similarity
-from maskhand.geometry.rotations import random_rotations
 from maskhand.hand_model.joint_axes import JointAxes
 from maskhand.hand_model.layer import HandModel
 from maskhand.hand_model.skeleton import WEBXR_TO_KEYPOINTS
 from maskhand.synthesis.pose_prior import PosePrior, pose_from_angles
+from maskhand.synthesis.views import random_rotations
 from maskhand.tokenizer.vq_mano import VqMano
 
 HELD_OUT_SEED = 987_654_321

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from maskhand.data.photos import read_rgb
@@ -14,6 +13,7 @@ from maskhand.evaluation.real_evidence import Evidence
 from maskhand.evaluation.real_photos import PhotoResult
 from maskhand.rendering.contact_sheet import contact_sheet, draw_bones, finger_colours, window
 from maskhand.rendering.overlay import draw_overlay, draw_view
+from maskhand.rendering.pictures import written
 
 TILE_PX = 224
 
@@ -39,12 +39,6 @@ def _tile(photo: PhotoResult, image: np.ndarray) -> np.ndarray:
         corners = np.concatenate([np.minimum(points.min(0), hand.box[:2]), np.maximum(points.max(0), hand.box[2:])])
         plain, into = window(image, corners, 1.3, TILE_PX)
         drawn, _ = window(draw_overlay(image, [hand]), corners, 1.3, TILE_PX)
-        draw_bones(plain, into(points), np.ones(21, bool), finger_colours(), 1)
+        plain = draw_bones(plain, into(points), np.ones(21, bool), finger_colours(), 1)
         shown, caption = [plain, drawn, draw_view(hand, TILE_PX)], f"{photo.distance_percent:.1f} %"
-    tile = np.concatenate(shown, 1)
-    for thickness, colour in ((3, (0, 0, 0)), (1, (255, 255, 255))):
-        place = (4, TILE_PX - 6)
-        cv2.putText(
-            tile, f"{caption}  {photo.name}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, thickness, cv2.LINE_AA
-        )
-    return tile
+    return written(np.concatenate(shown, 1), f"{caption}  {photo.name}", (4, TILE_PX - 16), (255, 255, 255), 11)

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import torch
+from array_api_compat import array_namespace
 from jaxtyping import Float
-from torch import Tensor, nn
 
 from maskhand.errors import ConfigError
+from maskhand.geometry.arrays import Array, Constant, like
 from maskhand.geometry.camera import project_in_crop, projection_gradient
-from maskhand.geometry.fixed_tensor import fixed_tensor
 from maskhand.geometry.rotations import matrix_from_axis_angle, skew_matrix
 from maskhand.hand_model.collision import penetration_depths
 from maskhand.hand_model.joint_axes import JointAxes
@@ -24,9 +23,22 @@ from maskhand.hand_model.joint_conventions import carried
 from maskhand.hand_model.layer import HandModel, global_rotations
 from maskhand.hand_model.skeleton import KEYPOINT_CARRIERS, KEYPOINT_TO_MODEL, MODEL_PARENTS
 
-_JOINT_KEYPOINT = tuple(KEYPOINT_TO_MODEL.index(joint) for joint in range(16))
-_FIRST_MOVED = (9, *(keypoint + 1 for keypoint in _JOINT_KEYPOINT[1:]))  # the wrist: by the middle finger's knuckle
-_KIND_OF_JOINT = (0, *(k for finger in range(5) for k in ((4, 5, 6) if finger == 4 else (1, 2, 3))))
+
+def _moves() -> np.ndarray:
+    """(21, 16) whether turning a joint moves a keypoint."""
+    moves = np.zeros((21, 16))
+    for keypoint, at in enumerate(KEYPOINT_CARRIERS):
+        while at >= 0:
+            moves[keypoint, at] = 1.0
+            at = MODEL_PARENTS[at]
+    return moves
+
+
+_KEYPOINT_OF_JOINT = tuple(KEYPOINT_TO_MODEL.index(joint) for joint in range(16))
+_JOINT_KEYPOINT = Constant(_KEYPOINT_OF_JOINT, integers=True)
+_FIRST_MOVED = Constant([9, *(k + 1 for k in _KEYPOINT_OF_JOINT[1:])], integers=True)  # wrist: the middle knuckle
+_KIND_OF_JOINT = Constant([0, *(k for f in range(5) for k in ((4, 5, 6) if f == 4 else (1, 2, 3)))], integers=True)
+_MOVES = Constant(_moves()[..., None, None])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,33 +90,21 @@ class FitConfig:
             raise ConfigError("fit.expected_turns must be seven rows of three positive angles [rad]")
 
 
-def _moves() -> tuple[tuple[float, ...], ...]:
-    """(21, 16) whether turning a joint moves a keypoint."""
-    moves = [[0.0] * 16 for _ in KEYPOINT_CARRIERS]
-    for keypoint, at in enumerate(KEYPOINT_CARRIERS):
-        while at >= 0:
-            moves[keypoint][at] = 1.0
-            at = MODEL_PARENTS[at]
-    return tuple(tuple(row) for row in moves)
-
-
-_MOVES = _moves()
-
-
-def turn_precision(model: HandModel, expected: Float[Tensor, "7 3"]) -> Float[Tensor, "16 3 3"]:
+def turn_precision(model: HandModel, expected: Float[Array, "7 3"]) -> Float[Array, "16 3 3"]:
     """Inverse covariance of each joint's expected error, in the joint's own axes; `expected` as
     `FitConfig.expected_turns`.
     """
-    frame, expected = _joint_frames(model, model.template.device), expected.to(model.template)
-    return frame.mT @ torch.diag_embed(expected[fixed_tensor(_KIND_OF_JOINT, expected.device)] ** -2) @ frame
+    frame = _joint_frames(model).on(expected)
+    kinds = array_namespace(expected).take(expected, _KIND_OF_JOINT.on(expected), axis=0)  # (16, 3)
+    return (frame.mT * kinds[:, None] ** -2) @ frame
 
 
 @lru_cache(maxsize=4)
-def _joint_frames(model: HandModel, device: torch.device) -> Float[Tensor, "16 3 3"]:
-    """The axes of each joint's flexion, of its turn sideways and about its bone."""
+def _joint_frames(model: HandModel) -> Constant:
+    """(16, 3, 3) the axes of each joint's flexion, of its turn sideways and about its bone."""
     axes = JointAxes.of(model)
-    joints = model.joint_template.cpu().numpy().astype(np.float64)
-    tips = model.template.cpu().numpy()[model.tips.cpu().numpy()]
+    joints = model.joint_template.astype(np.float64)
+    tips = model.template[model.tips]
     frames = [np.eye(3)]
     for joint in range(1, 16):
         finger, place = divmod(joint - 1, 3)
@@ -113,16 +113,16 @@ def _joint_frames(model: HandModel, device: torch.device) -> Float[Tensor, "16 3
         flexion = axes.flexion[joint - 1] - (axes.flexion[joint - 1] @ bone) * bone
         flexion /= np.linalg.norm(flexion)
         frames.append(np.stack([flexion, np.cross(bone, flexion), bone]))
-    with torch.inference_mode(mode=False):
-        return torch.as_tensor(np.stack(frames), dtype=model.template.dtype, device=device)
+    return Constant(np.stack(frames))
 
 
 def _by_turn(
-    points: Float[Tensor, "B 21 3"], own: Float[Tensor, "B 21 3"], rotation: Float[Tensor, "B 16 3 3"]
-) -> Float[Tensor, "B 21 16 3 3"]:
+    points: Float[Array, "B 21 3"], own: Float[Array, "B 21 3"], rotation: Float[Array, "B 16 3 3"]
+) -> Float[Array, "B 21 16 3 3"]:
     """How points that go with the keypoints move with each joint's turn in its own axes."""
-    lever = points[:, :, None] - own[:, None, fixed_tensor(_JOINT_KEYPOINT, own.device)]  # (B, 21, 16, 3)
-    return -skew_matrix(lever) @ rotation[:, None] * fixed_tensor(_MOVES, own.device, own.dtype)[..., None, None]
+    centres = array_namespace(own).take(own, _JOINT_KEYPOINT.on(own), axis=1)
+    lever = points[:, :, None] - centres[:, None]  # (B, 21, 16, 3)
+    return -skew_matrix(lever) @ rotation[:, None] * _MOVES.on(own)
 
 
 @dataclass(frozen=True)
@@ -133,73 +133,85 @@ class _Problem:
 
     model: HandModel
     config: FitConfig
-    shape: Float[Tensor, "B S"]
+    shape: Float[Array, "B S"]
     focal: float
-    offsets: Float[Tensor, "21 3"] | None
-    measured: Float[Tensor, "B 21 3"]
-    certainty: Float[Tensor, "B 21 3"]
-    precision: Float[Tensor, "B 16 3 3"]
-    held: Float[Tensor, "B 51 51"]
+    offsets: Float[Array, "21 3"] | None
+    measured: Float[Array, "B 21 3"]
+    certainty: Float[Array, "B 21 3"]
+    precision: Float[Array, "B 16 3 3"]
+    held: Float[Array, "B 51 51"]
     """The same of all turns and the shift."""
 
-    def linearised(self, pose: Tensor, total: Tensor, translation: Tensor) -> list[Tensor]:
+    def linearised(self, pose: Array, total: Array, translation: Array) -> list[Array]:
         """The cost (B,), and its curvature (B, 51, 51) and slope (B, 51) by turns and shift; `total`: all turns so
         far.
         """
+        xp = array_namespace(pose)
         own = self.model.keypoints(pose, self.shape)  # (B, 21, 3), wrist at the origin
         rotation = global_rotations(pose)  # (B, 16, 3, 3)
         cost, residual, jacobian = self._reprojection(own, rotation, translation)
         overlap, by_keypoint = penetration_depths(own)
         margin, sigma = self.config.collision_margin_m, self.config.collision_sigma_m
-        if bool((overlap > -margin).any()):
-            depth = (overlap + margin).clamp(min=0) / sigma
-            parting = by_keypoint.flatten(2) @ _by_turn(own, own, rotation).transpose(2, 3).flatten(3).flatten(1, 2)
-            parting = parting * (depth > 0)[..., None] / sigma  # (B, P, 48)
-            cost = cost + depth.square().sum(1)
-            residual = torch.cat([residual, depth], 1)
-            jacobian = torch.cat([jacobian, nn.functional.pad(parting, (0, 3))], 1)
+        if bool(xp.any(overlap > -margin)):
+            depth = xp.clip(overlap + margin, 0, None) / sigma
+            moved = xp.permute_dims(_by_turn(own, own, rotation), (0, 1, 3, 2, 4))  # (B, 21, 3, 16, 3)
+            parting = _flat(by_keypoint, 2, 3) @ xp.reshape(moved, (-1, 63, 48))
+            parting = parting * xp.astype(depth > 0, depth.dtype)[..., None] / sigma  # (B, P, 48)
+            cost = cost + xp.sum(depth * depth, axis=1)
+            residual = xp.concat([residual, depth], axis=1)
+            parting = xp.concat([parting, xp.zeros_like(parting[..., :3])], axis=-1)
+            jacobian = xp.concat([jacobian, parting], axis=1)
         pull = (self.precision @ total[..., None])[..., 0]
-        cost = cost + (pull * total).sum((1, 2))
-        slope = (jacobian.mT @ residual[..., None])[..., 0] + nn.functional.pad(pull.flatten(1), (0, 3))
+        cost = cost + xp.sum(pull * total, axis=(1, 2))
+        held_back = xp.concat([_flat(pull, 1, 2), xp.zeros_like(translation)], axis=1)
+        slope = (jacobian.mT @ residual[..., None])[..., 0] + held_back
         return [cost, jacobian.mT @ jacobian + self.held, slope]
 
-    def _reprojection(self, own: Tensor, rotation: Tensor, translation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _reprojection(self, own: Array, rotation: Array, translation: Array) -> tuple[Array, Array, Array]:
         """Cost (B,), residual (B, 63) and its change by turns and shift (B, 63, 51), of the keypoints alone."""
+        xp = array_namespace(own)
         points = own if self.offsets is None else own + carried(rotation, self.offsets)
         scale = 2 * self.focal / translation[:, None, 2:]  # metres at the wrist to the target's unit
         depth = scale * (points - points[:, :1])[..., 2:]
-        seen = torch.cat([project_in_crop(points, translation, self.focal), depth], -1)
+        seen = xp.concat([project_in_crop(points, translation, self.focal), depth], axis=-1)
         residual = (seen - self.measured) * self.certainty
         # Keypoints far off count less (Huber): they are more likely wrong than the hand is.
-        far = residual.norm(dim=-1, keepdim=True)
+        far = xp.linalg.vector_norm(residual, axis=-1, keepdims=True)
         outlier = self.config.outlier
-        robust = (outlier / far.clamp(min=outlier)).sqrt()
-        cost = torch.where(far < outlier, far.square(), 2 * outlier * far - outlier**2).sum((1, 2))
+        robust = xp.sqrt(outlier / xp.clip(far, outlier, None))
+        cost = xp.sum(xp.where(far < outlier, far * far, 2 * outlier * far - outlier**2), axis=(1, 2))
         by_point = 2 * self.focal * projection_gradient(points + translation[:, None])  # (B, 21, 2, 3)
         moved = _by_turn(points, own, rotation)  # (B, 21, 16, 3, 3)
         deeper = scale[..., None, None] * (moved - moved[:, :1])[..., 2:, :]  # about the target's own wrist
-        turns = torch.cat([by_point[:, :, None] @ moved, deeper], -2).transpose(2, 3).flatten(3)  # (B, 21, 3, 48)
-        by_shift = nn.functional.pad(by_point, (0, 0, 0, 1))  # moving all changes no depth
-        jacobian = torch.cat([turns, by_shift], -1) * (self.certainty * robust)[..., None]
-        return cost, (residual * robust).flatten(1), jacobian.flatten(1, 2)
+        turns = xp.permute_dims(xp.concat([by_point[:, :, None] @ moved, deeper], axis=-2), (0, 1, 3, 2, 4))
+        by_shift = xp.concat([by_point, xp.zeros_like(by_point[:, :, :1])], axis=-2)  # moving all changes no depth
+        jacobian = xp.concat([_flat(turns, 3, 4), by_shift], axis=-1) * (self.certainty * robust)[..., None]
+        return cost, _flat(residual * robust, 1, 2), _flat(jacobian, 1, 2)
+
+
+def _flat(array: Array, first: int, last: int) -> Array:
+    """With the axes from `first` to `last` as one."""
+    shape = array.shape
+    joined = int(np.prod(shape[first : last + 1]))
+    return array_namespace(array).reshape(array, (*shape[:first], joined, *shape[last + 1 :]))
 
 
 def fit_keypoints(
     model: HandModel,
-    pose: Float[Tensor, "B 16 3 3"],
-    shape: Float[Tensor, "B S"],
-    translation: Float[Tensor, "B 3"],
-    target: Float[Tensor, "B 21 2"],
-    trust: Float[Tensor, "B 21"],
+    pose: Float[Array, "B 16 3 3"],
+    shape: Float[Array, "B S"],
+    translation: Float[Array, "B 3"],
+    target: Float[Array, "B 21 2"],
+    trust: Float[Array, "B 21"],
     *,
     focal: float,
-    depth: Float[Tensor, "B 21"] | None = None,
-    depth_trust: Float[Tensor, "B 21"] | None = None,
-    offsets: Float[Tensor, "21 3"] | None = None,
-    spread: Float[Tensor, "B 21"] | None = None,
+    depth: Float[Array, "B 21"] | None = None,
+    depth_trust: Float[Array, "B 21"] | None = None,
+    offsets: Float[Array, "21 3"] | None = None,
+    spread: Float[Array, "B 21"] | None = None,
     config: FitConfig = FitConfig(),
-    expected_turns: Float[Tensor, "7 3"] | None = None,
-) -> tuple[Float[Tensor, "B 16 3 3"], Float[Tensor, "B 3"]]:
+    expected_turns: Float[Array, "7 3"] | None = None,
+) -> tuple[Float[Array, "B 16 3 3"], Float[Array, "B 3"]]:
     """Pose and translation whose projected keypoints lie nearer to the target.
 
     Args:
@@ -217,56 +229,65 @@ def fit_keypoints(
         expected_turns: in place of `config.expected_turns`, to learn them through the fit.
 
     """
+    xp = array_namespace(pose)
     if expected_turns is None:
-        expected_turns = fixed_tensor(config.expected_turns, pose.device, pose.dtype)
-    precision = turn_precision(model, expected_turns).to(pose).expand(len(pose), 16, 3, 3)
+        expected_turns = like(config.expected_turns, pose)
+    precision = turn_precision(model, expected_turns) + xp.zeros_like(pose)
     if spread is not None:
         lowest, highest = config.spread_m / config.spread_limit, config.spread_m * config.spread_limit
-        limited = spread[:, fixed_tensor(_FIRST_MOVED, spread.device)].clamp(lowest, highest)
+        limited = xp.clip(xp.take(spread, _FIRST_MOVED.on(spread), axis=1), lowest, highest)
         precision = precision * (config.spread_m / limited)[..., None, None]
-    guessed = target.new_full(trust.shape, torch.nan) if depth is None else depth
-    depth_trust = (trust if depth_trust is None else depth_trust * (trust > 0)) * guessed.isfinite()
+    guessed = xp.full_like(trust, xp.nan) if depth is None else depth
+    depth_trust = trust if depth_trust is None else depth_trust * xp.astype(trust > 0, trust.dtype)
+    depth_trust = xp.where(xp.isfinite(guessed), depth_trust, 0.0)
+    guessed = xp.where(xp.isfinite(guessed), guessed, 0.0)
     problem = _Problem(
         model=model,
         config=config,
         shape=shape,
         focal=focal,
         offsets=offsets,
-        measured=torch.cat([target, guessed.nan_to_num()[..., None]], -1),
-        certainty=torch.stack([trust / config.sigma, trust / config.sigma, depth_trust / config.depth_sigma], -1),
+        measured=xp.concat([target, guessed[..., None]], axis=-1),
+        certainty=xp.stack([trust / config.sigma, trust / config.sigma, depth_trust / config.depth_sigma], axis=-1),
         precision=precision,
         held=_held(precision, config.shift_precision),
     )
     return _levenberg_marquardt(problem, pose, translation)
 
 
-def _held(precision: Float[Tensor, "B 16 3 3"], shift_precision: float) -> Float[Tensor, "B 51 51"]:
+def _held(precision: Float[Array, "B 16 3 3"], shift_precision: float) -> Float[Array, "B 51 51"]:
     """The inverse covariance of all turns and the shift."""
-    turns = torch.diag_embed(precision.movedim(1, -1)).permute(0, 3, 1, 4, 2).flatten(3).flatten(1, 2)  # (B, 48, 48)
-    shift = torch.full((3,), shift_precision).to(precision).diag()
-    return nn.functional.pad(turns, (0, 3, 0, 3)) + nn.functional.pad(shift, (48, 0, 48, 0))
+    xp, batch = array_namespace(precision), precision.shape[0]
+    own = like(np.eye(16), precision)[:, None, :, None] * precision[:, :, :, None, :]  # (B, 16, 3, 16, 3)
+    turns = xp.reshape(own, (batch, 48, 48))
+    shift = like(shift_precision * np.eye(3), precision) + xp.zeros_like(precision[:, 0])
+    above = xp.concat([turns, xp.zeros_like(turns[:, :, :3])], axis=2)
+    below = xp.concat([xp.zeros_like(turns[:, :3]), shift], axis=2)
+    return xp.concat([above, below], axis=1)
 
 
 def _levenberg_marquardt(
-    problem: _Problem, pose: Float[Tensor, "B 16 3 3"], translation: Float[Tensor, "B 3"]
-) -> tuple[Float[Tensor, "B 16 3 3"], Float[Tensor, "B 3"]]:
+    problem: _Problem, pose: Float[Array, "B 16 3 3"], translation: Float[Array, "B 3"]
+) -> tuple[Float[Array, "B 16 3 3"], Float[Array, "B 3"]]:
     """A step that makes a hand's cost larger is taken back, and its next one is shorter."""
-    state = [pose, pose.new_zeros(len(pose), 16, 3), translation]
+    xp = array_namespace(pose)
+    state = [pose, xp.zeros_like(pose[..., 0]), translation]
     costs = problem.linearised(*state)
-    damping = torch.full_like(costs[0], problem.config.damping)
+    damping, diagonal = xp.full_like(costs[0], problem.config.damping), like(np.eye(51), pose)
     for _ in range(problem.config.rounds):
         _, curvature, slope = costs
-        damped = curvature + torch.diag_embed(damping[:, None] * curvature.diagonal(dim1=1, dim2=2))
-        step = torch.linalg.solve(damped, slope)
-        turn = -step[:, :48].unflatten(1, (16, 3)).clamp(-0.5, 0.5)
+        damped = curvature + damping[:, None, None] * curvature * diagonal
+        step = xp.linalg.solve(damped, slope[..., None])[..., 0]
+        turn = -xp.clip(xp.reshape(step[:, :48], (-1, 16, 3)), -0.5, 0.5)
         moved = [state[0] @ matrix_from_axis_angle(turn), state[1] + turn, state[2] - step[:, 48:]]
         new_costs = problem.linearised(*moved)
         better = new_costs[0] < costs[0]
-        damping = torch.where(better, damping / 4, damping * 8)
+        damping = xp.where(better, damping / 4, damping * 8)
         state, costs = _chosen(better, moved, state), _chosen(better, new_costs, costs)
     return state[0], state[2]
 
 
-def _chosen(better: Tensor, new: list[Tensor], old: list[Tensor]) -> list[Tensor]:
+def _chosen(better: Array, new: list[Array], old: list[Array]) -> list[Array]:
     """Each hand's new values where they are better, else its old ones."""
-    return [torch.where(better.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in zip(new, old, strict=True)]
+    xp = array_namespace(better)
+    return [xp.where(xp.reshape(better, (-1, *[1] * (a.ndim - 1))), a, b) for a, b in zip(new, old, strict=True)]

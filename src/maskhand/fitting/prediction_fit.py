@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from array_api_compat import array_namespace
 from jaxtyping import Float
-from torch import Tensor
 
 from maskhand.fitting.keypoint_fit import FitConfig, fit_keypoints
+from maskhand.geometry.arrays import Array
 from maskhand.geometry.camera import CROP_FOCAL, project_in_crop, translation_from_weak, weak_from_translation
 from maskhand.hand_model.joint_conventions import landmark_offsets, landmark_positions
 from maskhand.hand_model.layer import HandModel
@@ -19,7 +20,7 @@ def fit_prediction(
     prediction: Prediction,
     config: FitConfig = FitConfig(),
     *,
-    expected_turns: Float[Tensor, "7 3"] | None = None,
+    expected_turns: Float[Array, "7 3"] | None = None,
 ) -> Prediction:
     """The prediction, its pose and camera moved towards its keypoints (`fit_keypoints`).
 
@@ -51,11 +52,13 @@ def fit_prediction(
     return replace(prediction, pose=pose, weak_camera=weak_from_translation(translation))
 
 
-def reprojection_error(hand_model: HandModel, prediction: Prediction) -> Float[Tensor, " B"]:
+def reprojection_error(hand_model: HandModel, prediction: Prediction) -> Float[Array, " B"]:
     """Mean distance of the predicted hand to the keypoints it was made from, crop from -1 to 1."""
     points = prediction.keypoints
+    xp = array_namespace(points.xy)
     positions = landmark_positions if points.convention == "landmark_network" else HandModel.keypoints
     drawn = positions(hand_model, prediction.pose, prediction.shape)
-    known = (points.confidence > 0).to(points.xy)
+    known = xp.astype(points.confidence > 0, points.xy.dtype)
     flat = project_in_crop(drawn, translation_from_weak(prediction.weak_camera))
-    return ((flat - points.xy).norm(dim=-1) * known).sum(1) / known.sum(1).clamp(min=1)
+    distance = xp.linalg.vector_norm(flat - points.xy, axis=-1)
+    return xp.sum(distance * known, axis=1) / xp.clip(xp.sum(known, axis=1), 1, None)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
+import numpy as np
+from array_api_compat import array_namespace
 from jaxtyping import Float
-from torch import Tensor
 
 from maskhand.errors import ConfigError
+from maskhand.geometry.arrays import IDENTITY, Array, like
 from maskhand.geometry.camera import project, projection_gradient
 from maskhand.geometry.rotations import matrix_from_axis_angle, skew_matrix
 
@@ -37,15 +38,15 @@ class ViewFitConfig:
 
 
 def fit_view(
-    points: Float[Tensor, "n 3"],
-    pixels: Float[Tensor, "n 2"],
-    weights: Float[Tensor, " n"],
-    focal_px: Float[Tensor, "1"],
-    principal_px: Float[Tensor, "2"],
+    points: Float[Array, "n 3"],
+    pixels: Float[Array, "n 2"],
+    weights: Float[Array, " n"],
+    focal_px: Float[Array, "1"],
+    principal_px: Float[Array, "2"],
     *,
     pixel_sigma: float,
     config: ViewFitConfig = ViewFitConfig(),
-) -> tuple[Float[Tensor, "3 3"], Float[Tensor, "3"]]:
+) -> tuple[Float[Array, "3 3"], Float[Array, "3"]]:
     """The small turn and the translation that put points nearest to pixels, by Gauss-Newton.
 
     A prior holds the turn near none and the depth near what the extent of the pixels says, so that a hand seen edge-on
@@ -58,20 +59,23 @@ def fit_view(
         config: what the prior expects.
 
     """
-    turn = torch.eye(3, dtype=points.dtype)
+    xp = array_namespace(points)
+    turn = IDENTITY.on(points)
     start = translation = spread_translation(points, pixels, weights, focal_px, principal_px)
-    depth_sigma = config.depth_sigma * float(start[2] + points[:, 2].mean())
-    precision = points.new_tensor([config.turn_sigma**-2] * 3 + [1e-6, 1e-6, depth_sigma**-2])
-    trust = (weights / pixel_sigma).repeat_interleave(2)
-    total = torch.zeros(3, dtype=points.dtype)
+    depth_sigma = config.depth_sigma * float(start[2] + xp.mean(points[:, 2]))
+    precision = like([config.turn_sigma**-2] * 3 + [1e-6, 1e-6, depth_sigma**-2], points)
+    trust = (weights / pixel_sigma)[:, None]
+    total = xp.zeros_like(start)
     for _ in range(config.rounds):
         turned = points @ turn.T
         moved = turned + translation
-        residual = (project(moved, focal_px, principal_px) - pixels).flatten() * trust
+        residual = xp.reshape((project(moved, focal_px, principal_px) - pixels) * trust, (-1,))
         by_point = focal_px * projection_gradient(moved)  # (n, 2, 3)
-        jacobian = torch.cat([-by_point @ skew_matrix(turned), by_point], dim=-1).flatten(0, 1) * trust[:, None]
-        pull = precision * torch.cat([total, translation - start])
-        step = torch.linalg.solve(jacobian.T @ jacobian + precision.diag(), jacobian.T @ residual + pull)
+        jacobian = xp.concat([-by_point @ skew_matrix(turned), by_point], axis=-1) * trust[..., None]
+        jacobian = xp.reshape(jacobian, (-1, 6))
+        pull = precision * xp.concat([total, translation - start], axis=0)
+        curvature = jacobian.T @ jacobian + precision * like(np.eye(6), points)
+        step = xp.linalg.solve(curvature, jacobian.T @ residual + pull)
         turn = matrix_from_axis_angle(-step[:3]) @ turn
         total = total - step[:3]
         translation = translation - step[3:]
@@ -79,17 +83,18 @@ def fit_view(
 
 
 def spread_translation(
-    points: Float[Tensor, "n 3"],
-    pixels: Float[Tensor, "n 2"],
-    weights: Float[Tensor, " n"],
-    focal_px: Float[Tensor, "1"],
-    principal_px: Float[Tensor, "2"],
-) -> Float[Tensor, "3"]:
+    points: Float[Array, "n 3"],
+    pixels: Float[Array, "n 2"],
+    weights: Float[Array, " n"],
+    focal_px: Float[Array, "1"],
+    principal_px: Float[Array, "2"],
+) -> Float[Array, "3"]:
     """The translation [m] that gives points the pixels' centre and extent: rough, but always before the camera."""
-    share = (weights / weights.sum())[:, None]
+    xp = array_namespace(points)
+    share = (weights / xp.sum(weights))[:, None]
     plane = (pixels - principal_px) / focal_px  # on the plane z = 1
-    middle, centre = (share * plane).sum(0), (share * points).sum(0)
-    wide = (share * (points[:, :2] - centre[:2]).square()).sum().sqrt()
-    seen = (share * (plane - middle).square()).sum().sqrt()
-    depth = wide.clamp(min=1e-3) / seen.clamp(min=1e-4)
-    return depth * torch.cat([middle, torch.ones_like(depth)[None]]) - centre
+    middle, centre = xp.sum(share * plane, axis=0), xp.sum(share * points, axis=0)
+    wide = xp.sqrt(xp.sum(share * (points[:, :2] - centre[:2]) ** 2))
+    seen = xp.sqrt(xp.sum(share * (plane - middle) ** 2))
+    depth = xp.clip(wide, 1e-3, None) / xp.clip(seen, 1e-4, None)
+    return depth * xp.concat([middle, xp.ones_like(middle[:1])], axis=0) - centre

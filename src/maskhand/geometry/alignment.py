@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import torch
+from array_api_compat import array_namespace
 from jaxtyping import Float
-from torch import Tensor
+
+from maskhand.geometry.arrays import Array
 
 
 def align_similarity(
-    points: Float[Tensor, "*b n 3"], target: Float[Tensor, "*b n 3"], *, allow_reflection: bool = False
-) -> Float[Tensor, "*b n 3"]:
+    points: Float[Array, "*b n 3"], target: Float[Array, "*b n 3"], *, allow_reflection: bool = False
+) -> Float[Array, "*b n 3"]:
     """`points` rotated, scaled and shifted to lie nearest to `target` in least squares.
 
     With `allow_reflection` the orthogonal matrix may be a mirror, as in FreiHAND's official evaluation.
     """
-    centre, centre_t = points.mean(-2, keepdim=True), target.mean(-2, keepdim=True)
+    xp = array_namespace(points, target)
+    centre, centre_t = xp.mean(points, axis=-2, keepdims=True), xp.mean(target, axis=-2, keepdims=True)
     p, t = points - centre, target - centre_t
-    u, s, vt = torch.linalg.svd(p.transpose(-1, -2) @ t)
-    sign = torch.ones_like(s)
+    u, s, vt = xp.linalg.svd(p.mT @ t, full_matrices=False)
+    sign = xp.ones_like(s)
     if not allow_reflection:
-        sign[..., -1] = torch.where(torch.linalg.det(u @ vt) < 0, -1.0, 1.0)
+        last = xp.where(xp.linalg.det(u @ vt) < 0, -sign[..., -1], sign[..., -1])
+        sign = xp.concat([sign[..., :-1], last[..., None]], axis=-1)
     rotation = (u * sign[..., None, :]) @ vt
-    scale = (s * sign).sum(-1) / (p * p).sum((-1, -2)).clamp(min=1e-12)
+    scale = xp.sum(s * sign, axis=-1) / xp.clip(xp.sum(p * p, axis=(-1, -2)), 1e-12, None)
     return scale[..., None, None] * (p @ rotation) + centre_t

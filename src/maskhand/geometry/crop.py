@@ -6,15 +6,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from maskhand.errors import ConfigError, InputError
 
 STEADY = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
 """Keypoints that stay where they are when fingers bend (MediaPipe)."""
-OPENCV_PX = 32_000
-"""Wider images are cut before OpenCV warps them: it counts pixels in 16 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,31 +79,48 @@ class Crop:
         return np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1.0]])
 
     def extract(self, image: np.ndarray, size: int) -> np.ndarray:
-        """The crop's pixels, (size, size, C) of the image's type; black outside the photo.
+        """The crop's pixels, (size, size, 3 or 4) uint8 like the image; black outside the photo. Shrinking averages."""
+        to_photo = self._from_unit_square()
+        low, high = self._bounds(to_photo)
+        inside_low, inside_high = (edge.clip(0, image.shape[1::-1]) for edge in (low, high))
+        part = Image.fromarray(image[inside_low[1] : inside_high[1], inside_low[0] : inside_high[0]])
+        if not self.angle:
+            pixels = part.crop((*(low - inside_low), *(high - inside_low)))  # black beyond the photo
+            left, top = np.array(self.centre) - self.side / 2 - low
+            box = (left, top, left + self.side, top + self.side)
+            upright = pixels.resize((size, size), Image.Resampling.HAMMING, box=box, reducing_gap=3.0)
+            return np.asarray(upright)[:, :: -1 if self.mirrored else 1]
+        shrink, scale = self.side / size, np.ones(2)
+        if shrink > 1.5:
+            reduced = [max(1, round(side / shrink)) for side in part.size]
+            scale = np.divide(reduced, part.size)
+            part = part.resize(reduced, Image.Resampling.HAMMING)  # type: ignore[arg-type]
+        to_part = (to_photo - np.c_[np.zeros((2, 2)), inside_low]) * scale[:, None]
+        to_part[:, :2] /= size
+        warp, how = Image.Transform.AFFINE, Image.Resampling.BILINEAR
+        return np.asarray(part.transform((size, size), warp, tuple(to_part.ravel().tolist()), how))
 
-        Shrinking averages: a crop larger than 1.5 times `size` is taken from a photo reduced first.
-        """
-        shrink = self.side / size
+    def _from_unit_square(self) -> np.ndarray:
+        """(2, 3): places in the crop, from 0 to 1, to photo pixels."""
         matrix = self.matrix
-        if shrink > 1.5 or max(image.shape[:2]) > OPENCV_PX:
-            image, matrix = self._reduced(image, max(shrink, 1.0), matrix)
-        to_pixels = np.array([[size / 2, 0, size / 2 - 0.5], [0, size / 2, size / 2 - 0.5], [0, 0, 1.0]])
-        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])  # OpenCV counts from pixel centres
-        full = to_pixels @ np.vstack([matrix, [0, 0, 1]]) @ half
-        return cv2.warpAffine(image, full[:2], (size, size), flags=cv2.INTER_LINEAR)
+        linear = np.linalg.inv(matrix[:, :2])
+        return np.c_[2 * linear, linear @ (-1 - matrix[:, 2])]
 
-    def _reduced(self, image: np.ndarray, shrink: float, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The part of the photo under the crop, averaged down by about `shrink`, and the matrix that goes with it."""
-        corners = self.to_photo(np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], float))
-        height, width = image.shape[:2]
-        low = np.floor(corners.min(0)).astype(int).clip(0, (width - 1, height - 1))
-        high = np.ceil(corners.max(0)).astype(int).clip(low + 1, (width, height))
-        part = image[low[1] : high[1], low[0] : high[0]]
-        new = np.maximum(1, np.round((high - low) / shrink)).astype(int)
-        scale = (high - low) / new
-        part = cv2.resize(part, (int(new[0]), int(new[1])), interpolation=cv2.INTER_AREA)
-        offset = matrix[:, 2] + matrix[:, :2] @ low
-        return part, np.concatenate([matrix[:, :2] * scale, offset[:, None]], axis=1)
+    def _bounds(self, to_photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Left and top, right and bottom [px] of the pixels that the crop is made from."""
+        corners = np.array([(0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)]) @ to_photo.T
+        return np.floor(corners.min(0) - 1).astype(int), np.ceil(corners.max(0) + 1).astype(int)
+
+
+def snapped_crop(centre: np.ndarray, side: float, angle: float, *, mirrored: bool = False) -> Crop:
+    """The nearest crop of a fine grid: places and sides in 1/256 of the side, angles in 1/512 of a right angle.
+
+    Which crop it is does then not depend on the last digits of what it was laid around, nor does anything read in it.
+    """
+    level = 2 ** (round(np.log2(side) * 256) / 256)
+    step, turn = 2.0 ** round(np.log2(side)) / 256, np.pi / 1024
+    x, y = (round(float(place) / step) * step for place in centre)
+    return Crop((x, y), level, round(angle / turn) * turn, mirrored)
 
 
 def upright_angle(keypoints: np.ndarray) -> float:
@@ -127,7 +142,7 @@ def crop_around(keypoints: np.ndarray, *, mirrored: bool, config: CropConfig = C
     middle = (low + high) / 2 - (0, config.palm_shift * (high - low)[1] * upright)
     centre = turn.T @ middle
     side = float(max((high - low).max(), 1.0)) * (config.palm_factor if upright else config.box_factor)
-    return Crop((float(centre[0]), float(centre[1])), side, angle, mirrored)
+    return snapped_crop(centre, side, angle, mirrored=mirrored)
 
 
 def crop_of_box(box: np.ndarray, *, mirrored: bool, factor: float = 1.2) -> Crop:

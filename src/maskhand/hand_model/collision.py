@@ -4,12 +4,11 @@ overlap.
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
-import torch
+from array_api_compat import array_namespace
 from jaxtyping import Float
-from torch import Tensor
+
+from maskhand.geometry.arrays import Array, Constant
 
 # Capsules of the 15 finger bones: keypoint at either end, radius by the place in the finger [m]; then four in the palm.
 FINGER_BONES = [(1 + 4 * f + k, 2 + 4 * f + k) for f in range(5) for k in range(3)]
@@ -40,47 +39,47 @@ def _pairs() -> tuple[np.ndarray, np.ndarray]:
     return pairs, _RADII[pairs].sum(1) - allowed
 
 
-BONE_ENDS, (_PAIRS, _APART_M) = _ends(), _pairs()
+BONE_ENDS, (_PAIRS, _APART) = _ends(), _pairs()
+_APART_M = Constant(_APART)
+_STARTS, _WAYS = (
+    Constant(ends[_PAIRS].transpose(1, 0, 2)) for ends in (BONE_ENDS[:, 0], np.diff(BONE_ENDS, axis=1)[:, 0])
+)
+"""Where the first and second capsule of each pair starts, and the way to its end, as means of keypoints: (2, P, 21)."""
 
 
-@cache
-def _constants(device: torch.device, dtype: torch.dtype) -> tuple[Float[Tensor, "4 P 21"], Float[Tensor, " P"]]:
-    """Start and end of each pair's first and second capsule, as means of keypoints, and how far apart the two should
-    be.
-    """
-    a, b = _PAIRS.T
-    ends = np.stack([BONE_ENDS[a, 0], BONE_ENDS[a, 1], BONE_ENDS[b, 0], BONE_ENDS[b, 1]])
-    with torch.inference_mode(mode=False):
-        return torch.as_tensor(ends, dtype=dtype, device=device), torch.as_tensor(_APART_M, dtype=dtype, device=device)
-
-
-def penetration_depths(keypoints: Float[Tensor, "B 21 3"]) -> tuple[Float[Tensor, "B P"], Float[Tensor, "B P 21 3"]]:
+def penetration_depths(keypoints: Float[Array, "B 21 3"]) -> tuple[Float[Array, "B P"], Float[Array, "B P 21 3"]]:
     """How far every pair of capsules overlaps beyond what flesh absorbs [m], and what of that moving each keypoint
     changes.
 
     Negative: they are apart by so much.
     """
-    ends, apart = _constants(keypoints.device, keypoints.dtype)
-    s, t = closest(*(ends @ keypoints[:, None]).unbind(1))
-    share = torch.lerp(ends[0], ends[1], s[..., None]) - torch.lerp(ends[2], ends[3], t[..., None])  # (B, P, 21)
+    xp = array_namespace(keypoints)
+    (p1, p2), (way1, way2) = _STARTS.on(keypoints), _WAYS.on(keypoints)  # (P, 21) each
+    starts = p1 @ keypoints, p2 @ keypoints
+    s, t = closest(starts[0], starts[0] + way1 @ keypoints, starts[1], starts[1] + way2 @ keypoints)
+    share = p1 + s[..., None] * way1 - p2 - t[..., None] * way2  # (B, P, 21)
     between = share @ keypoints  # (B, P, 3) from the one axis to the other
-    gap = between.norm(dim=-1)
-    direction = between / gap.clamp(min=1e-9)[..., None]
-    return apart - gap, -share[..., None] * direction[:, :, None]
+    gap = xp.linalg.vector_norm(between, axis=-1)
+    direction = between / xp.clip(gap, 1e-9, None)[..., None]
+    return _APART_M.on(keypoints) - gap, -share[..., None] * direction[:, :, None]
 
 
-def has_collision(keypoints: Float[Tensor, "B 21 3"]) -> Tensor:
+def has_collision(keypoints: Float[Array, "B 21 3"]) -> Array:
     """Whether bones of different fingers, or a fingertip and the palm, overlap by more than flesh allows. (B,) bool"""
-    return (penetration_depths(keypoints)[0] > 0).any(1)
+    return array_namespace(keypoints).any(penetration_depths(keypoints)[0] > 0, axis=1)
 
 
-def closest(p1: Tensor, q1: Tensor, p2: Tensor, q2: Tensor) -> tuple[Tensor, Tensor]:
+def closest(p1: Array, q1: Array, p2: Array, q2: Array) -> tuple[Array, Array]:
     """Where on p1-q1 and p2-q2 (..., 3) they come nearest, each from 0 to 1 (Ericson, Real-Time Collision Detection,
     5.1.9).
     """
+    xp = array_namespace(p1)
+
+    def dot(x: Array, y: Array) -> Array:
+        return xp.sum(x * y, axis=-1)
+
     d1, d2, r = q1 - p1, q2 - p2, p1 - p2
-    a, e, f = (d1 * d1).sum(-1), (d2 * d2).sum(-1), (d2 * r).sum(-1)
-    b, c = (d1 * d2).sum(-1), (d1 * r).sum(-1)
-    s = ((b * f - c * e) / (a * e - b * b).clamp(min=1e-12)).clamp(0, 1)
-    t = ((b * s + f) / e.clamp(min=1e-12)).clamp(0, 1)
-    return ((b * t - c) / a.clamp(min=1e-12)).clamp(0, 1), t
+    a, e, f, b, c = dot(d1, d1), dot(d2, d2), dot(d2, r), dot(d1, d2), dot(d1, r)
+    s = xp.clip((b * f - c * e) / xp.clip(a * e - b * b, 1e-12, None), 0, 1)
+    t = xp.clip((b * s + f) / xp.clip(e, 1e-12, None), 0, 1)
+    return xp.clip((b * t - c) / xp.clip(a, 1e-12, None), 0, 1), t

@@ -11,9 +11,9 @@ from maskhand.hand_model.layer import HandModel
 
 def thumb_axes(model: HandModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unit vectors along the thumb's last bone, its width and its thickness, in the rest pose; signs are arbitrary."""
-    template = model.template.cpu().numpy().astype(np.float64)
-    distal = template[model.skin_weights[:, 15].cpu().numpy() > 0.9]
-    bone = template[int(model.tips[4])] - model.joint_template[15].cpu().numpy()
+    template = model.template.astype(np.float64)
+    distal = template[model.skin_weights[:, 15] > 0.9]
+    bone = template[int(model.tips[4])] - model.joint_template[15]
     bone /= np.linalg.norm(bone)
     flat = distal - distal.mean(0)
     flat -= np.outer(flat @ bone, bone)
@@ -33,7 +33,7 @@ class JointAxes:
     @classmethod
     def of(cls, model: HandModel) -> JointAxes:
         """Read off the rest pose: fingers point to -x, the palm faces -y, the thumb +z (MANO's convention)."""
-        joints = model.joint_template.cpu().numpy()
+        joints = model.joint_template
         up = np.array([0.0, 1.0, 0.0])
         flexion = np.zeros((15, 3))
         for finger in range(4):

@@ -6,10 +6,11 @@ by `scripts/measure_landmark_offsets.py` on synthetic images, where our keypoint
 
 from __future__ import annotations
 
+import numpy as np
+from array_api_compat import array_namespace
 from jaxtyping import Float
-from torch import Tensor
 
-from maskhand.geometry.fixed_tensor import fixed_tensor
+from maskhand.geometry.arrays import Array, Constant
 from maskhand.hand_model.layer import HandModel, global_rotations
 from maskhand.hand_model.skeleton import KEYPOINT_CARRIERS
 
@@ -37,20 +38,23 @@ LANDMARK_OFFSETS_MM = (
     (5.1, -1.2, 2.4),
 )
 """(21, 3) in the axes of the joint that carries each keypoint (`KEYPOINT_CARRIERS`)."""
+_OFFSETS_M = Constant(np.array(LANDMARK_OFFSETS_MM) / 1000)
+_CARRIERS = Constant(KEYPOINT_CARRIERS, integers=True)
 
 
-def landmark_offsets(like: Tensor) -> Float[Tensor, "21 3"]:
-    """The offsets in metres, of the type and on the device of another tensor."""
-    return fixed_tensor(LANDMARK_OFFSETS_MM, like.device, like.dtype) / 1000
+def landmark_offsets(other: Array) -> Float[Array, "21 3"]:
+    """The offsets in metres, as an array of the other's kind, type and device."""
+    return _OFFSETS_M.on(other)
 
 
-def carried(rotation: Float[Tensor, "B 16 3 3"], offsets: Float[Tensor, "21 3"]) -> Float[Tensor, "B 21 3"]:
+def carried(rotation: Float[Array, "B 16 3 3"], offsets: Float[Array, "21 3"]) -> Float[Array, "B 21 3"]:
     """Offsets turned by the joints that carry them."""
-    return (rotation[:, fixed_tensor(KEYPOINT_CARRIERS, rotation.device)] @ offsets[..., None])[..., 0]
+    carriers = array_namespace(rotation).take(rotation, _CARRIERS.on(rotation), axis=1)
+    return (carriers @ offsets[..., None])[..., 0]
 
 
 def landmark_positions(
-    model: HandModel, pose: Float[Tensor, "B 16 3 3"], shape: Float[Tensor, "B S"]
-) -> Float[Tensor, "B 21 3"]:
+    model: HandModel, pose: Float[Array, "B 16 3 3"], shape: Float[Array, "B S"]
+) -> Float[Array, "B 21 3"]:
     """What the landmark network would call this hand's landmarks [m], about the wrist keypoint."""
     return model.keypoints(pose, shape) + carried(global_rotations(pose), landmark_offsets(pose))

@@ -1,4 +1,4 @@
-"""The hand model as a differentiable layer: pose and shape in, mesh and keypoints out.
+"""The hand model as a differentiable function of NumPy or PyTorch arrays: pose and shape in, mesh and keypoints out.
 
 Linear blend skinning as in MANO (Romero et al., SIGGRAPH Asia 2017), for any vertex count: the embedded free hand has
 1,609 vertices and no pose correctives, MANO has 778 and 135 correctives.
@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from array_api_compat import array_namespace
 from jaxtyping import Float, Int
-from torch import Tensor, nn
 
 from maskhand.errors import AssetError
-from maskhand.geometry.fixed_tensor import fixed_tensor
+from maskhand.geometry.arrays import IDENTITY, MIRROR, Array, Constant
 from maskhand.geometry.rotations import mirror_rotation
 from maskhand.hand_model.skeleton import MODEL_TO_KEYPOINTS
+
+_ORDER = Constant(MODEL_TO_KEYPOINTS, integers=True)
 
 
 @dataclass(frozen=True)
@@ -64,43 +65,32 @@ class HandModelData:
 class HandMesh:
     """A batch of posed hands [m], in the frame of the pose's global rotation, the wrist at the origin."""
 
-    vertices: Float[Tensor, "B V 3"]
-    keypoints: Float[Tensor, "B 21 3"]
+    vertices: Float[Array, "B V 3"]
+    keypoints: Float[Array, "B 21 3"]
 
 
-class HandModel(nn.Module):
-    """Skins the hand. Right hands; a left hand is its mirror image (`mirror_pose`, `mirror_points`)."""
+class HandModel:
+    """Skins the hand. Right hands; a left hand is its mirror image (`mirror_pose`, `mirror_points`).
 
-    template: Tensor
-    shape_basis: Tensor
-    skin_weights: Tensor
-    faces: Tensor
-    tips: Tensor
-    joint_regressor: Tensor
-    joint_template: Tensor
-    joint_basis: Tensor
-    pose_basis: Tensor | None
+    Its own arrays are NumPy's; the ones that a call works with are of the kind, type and device of the pose.
+    """
 
     def __init__(self, data: HandModelData) -> None:
-        super().__init__()
         self.name = data.name
 
-        def buffer(name: str, array: np.ndarray, dtype: torch.dtype = torch.float32) -> None:
-            self.register_buffer(name, torch.as_tensor(np.ascontiguousarray(array), dtype=dtype), persistent=False)
+        def array(values: np.ndarray, dtype: type = np.float32) -> np.ndarray:
+            return np.ascontiguousarray(values, dtype)
 
-        buffer("template", data.template)
-        buffer("shape_basis", data.shape_basis)
-        buffer("skin_weights", data.skin_weights)
-        buffer("faces", data.faces, torch.int64)
-        buffer("tips", data.tips, torch.int64)
+        self.template, self.shape_basis = array(data.template), array(data.shape_basis)
+        self.skin_weights, self.joint_regressor = array(data.skin_weights), array(data.joint_regressor)
+        self.faces, self.tips = array(data.faces, np.int64), array(data.tips, np.int64)
         # Joints are linear in the vertices, so their own template and basis save a (16, V) product per call.
-        buffer("joint_regressor", data.joint_regressor)
-        buffer("joint_template", data.joint_regressor @ data.template)
-        buffer("joint_basis", np.einsum("jv,vcs->jcs", data.joint_regressor, data.shape_basis))
-        if data.pose_basis is None:
-            self.pose_basis = None
-        else:
-            buffer("pose_basis", data.pose_basis)
+        self.joint_template = array(data.joint_regressor @ data.template)
+        self.joint_basis = array(np.einsum("jv,vcs->jcs", data.joint_regressor, data.shape_basis))
+        self.pose_basis = None if data.pose_basis is None else array(data.pose_basis)
+        names = ("template", "shape_basis", "skin_weights", "joint_template", "joint_basis", "pose_basis")
+        self._constants = {name: Constant(getattr(self, name)) for name in names if getattr(self, name) is not None}
+        self._tips = Constant(self.tips, integers=True)
 
     @property
     def vertex_count(self) -> int:
@@ -110,12 +100,12 @@ class HandModel(nn.Module):
     def shape_count(self) -> int:
         return self.shape_basis.shape[-1]
 
-    def forward(
+    def __call__(
         self,
-        pose: Float[Tensor, "B 16 3 3"],
-        shape: Float[Tensor, "B S"],
+        pose: Float[Array, "B 16 3 3"],
+        shape: Float[Array, "B S"],
         *,
-        vertex_subset: Int[Tensor, " n"] | None = None,
+        vertex_subset: Int[Array, " n"] | None = None,
     ) -> HandMesh:
         """Pose the hand.
 
@@ -125,61 +115,78 @@ class HandModel(nn.Module):
             vertex_subset: skin only these vertices (the keypoints are exact all the same); for cheap training losses.
 
         """
-        joints = self.joint_template + torch.einsum("jcs,bs->bjc", self.joint_basis, shape)  # (B, 16, 3)
+        xp = array_namespace(pose, shape)
+        own = {name: constant.on(pose) for name, constant in self._constants.items()}
+        joints = own["joint_template"] + _shaped(own["joint_basis"], shape)  # (B, 16, 3)
         rotations, translations = self._chain(pose, joints)
-        wanted = self.tips if vertex_subset is None else torch.cat([vertex_subset, self.tips])
-        select: slice | Tensor = slice(None) if vertex_subset is None else wanted
-        rest = self.template[select] + torch.einsum("vcs,bs->bvc", self.shape_basis[select], shape)
+        tips = self._tips.on(pose)
+        wanted = tips if vertex_subset is None else xp.concat([vertex_subset, tips], axis=0)
+        select: slice | Array = slice(None) if vertex_subset is None else wanted
+        rest = own["template"][select] + _shaped(own["shape_basis"][select], shape)
         if self.pose_basis is not None:
-            identity = torch.eye(3, dtype=pose.dtype, device=pose.device)
-            rest = rest + torch.einsum("vcp,bp->bvc", self.pose_basis[select], (pose[:, 1:] - identity).flatten(1))
-        weights = self.skin_weights[select]
-        transforms = torch.cat([rotations.flatten(2), translations], dim=-1)  # (B, 16, 12)
-        blended = torch.einsum("vj,bjk->bvk", weights, transforms)  # (B, n, 12)
-        blend = blended[..., :9].unflatten(-1, (3, 3))
-        vertices = (blend @ rest[..., None])[..., 0] + blended[..., 9:]
+            bends = xp.reshape(pose[:, 1:] - IDENTITY.on(pose), (-1, 135))
+            rest = rest + _shaped(own["pose_basis"][select], bends)
+        transforms = xp.concat([xp.reshape(rotations, (-1, 16, 9)), translations], axis=-1)  # (B, 16, 12)
+        blended = own["skin_weights"][select] @ transforms  # (B, n, 12)
+        turned = [xp.sum(blended[..., 3 * k : 3 * k + 3] * rest, axis=-1) for k in range(3)]
         wrist = joints[:, :1]
-        vertices = vertices - wrist
+        vertices = xp.stack(turned, axis=-1) + blended[..., 9:] - wrist
         posed_joints = (rotations @ joints[..., None])[..., 0] + translations - wrist
-        tips = vertices[:, self.tips] if vertex_subset is None else vertices[:, -5:]
-        keypoints = torch.cat([posed_joints, tips], dim=1)[:, fixed_tensor(MODEL_TO_KEYPOINTS, pose.device)]
+        at_tips = xp.take(vertices, tips, axis=1) if vertex_subset is None else vertices[:, -5:]
+        keypoints = xp.take(xp.concat([posed_joints, at_tips], axis=1), _ORDER.on(pose), axis=1)
         return HandMesh(vertices if vertex_subset is None else vertices[:, :-5], keypoints)
 
-    def keypoints(self, pose: Float[Tensor, "B 16 3 3"], shape: Float[Tensor, "B S"]) -> Float[Tensor, "B 21 3"]:
+    def keypoints(self, pose: Float[Array, "B 16 3 3"], shape: Float[Array, "B S"]) -> Float[Array, "B 21 3"]:
         """The 21 keypoints alone, at a fraction of the mesh's cost."""
-        return self(pose, shape, vertex_subset=self.tips[:0]).keypoints
+        return self(pose, shape, vertex_subset=self._tips.on(pose)[:0]).keypoints
 
     @staticmethod
     def _chain(
-        pose: Float[Tensor, "B 16 3 3"], joints: Float[Tensor, "B 16 3"]
-    ) -> tuple[Float[Tensor, "B 16 3 3"], Float[Tensor, "B 16 3"]]:
+        pose: Float[Array, "B 16 3 3"], joints: Float[Array, "B 16 3"]
+    ) -> tuple[Float[Array, "B 16 3 3"], Float[Array, "B 16 3"]]:
         """World rotation of each joint, and the translation that carries rest points: x -> R x + t."""
+        xp = array_namespace(pose)
         rotation = global_rotations(pose)
-        bones = (joints[:, 1:].unflatten(1, (5, 3)) - _parents(joints))[..., None]
-        along = (_parents(rotation) @ bones)[..., 0].cumsum(2).flatten(1, 2)
-        position = torch.cat([joints[:, :1], joints[:, :1] + along], 1)
+        bones = _by_finger(joints) - _of_parents(joints)  # (B, 5, 3, 3)
+        along = xp.cumulative_sum((_of_parents(rotation) @ bones[..., None])[..., 0], axis=2)
+        position = xp.concat([joints[:, :1], joints[:, :1] + xp.reshape(along, (-1, 15, 3))], axis=1)
         return rotation, position - (rotation @ joints[..., None])[..., 0]
 
 
-def _parents(of_joints: Float[Tensor, "B 16 *n"]) -> Float[Tensor, "B 5 3 *n"]:
+def _shaped(basis: Float[Array, "n c S"], coefficients: Float[Array, "B S"]) -> Float[Array, "B n c"]:
+    """What coefficients add to n points."""
+    xp = array_namespace(basis)
+    flat = xp.reshape(basis, (-1, basis.shape[-1]))
+    return xp.reshape(coefficients @ flat.T, (-1, *basis.shape[:2]))
+
+
+def _by_finger(of_joints: Float[Array, "B 16 *n"]) -> Float[Array, "B 5 3 *n"]:
+    """What the 15 finger joints have, by finger."""
+    return array_namespace(of_joints).reshape(of_joints[:, 1:], (-1, 5, 3, *of_joints.shape[2:]))
+
+
+def _of_parents(of_joints: Float[Array, "B 16 *n"]) -> Float[Array, "B 5 3 *n"]:
     """What each finger joint's parent has: the wrist's, then those of the joints before it."""
-    fingers = of_joints[:, 1:].unflatten(1, (5, 3))
-    return torch.cat([of_joints[:, None, :1].expand_as(fingers[:, :, :1]), fingers[:, :, :2]], 2)
+    fingers = _by_finger(of_joints)
+    xp = array_namespace(fingers)
+    wrist = xp.zeros_like(fingers[:, :, :1]) + of_joints[:, None, :1]
+    return xp.concat([wrist, fingers[:, :, :2]], axis=2)
 
 
-def global_rotations(pose: Float[Tensor, "B 16 3 3"]) -> Float[Tensor, "B 16 3 3"]:
+def global_rotations(pose: Float[Array, "B 16 3 3"]) -> Float[Array, "B 16 3 3"]:
     """Rotation of each joint against the frame of the pose, from rotations against the parent."""
-    first, second, third = pose[:, 1:].unflatten(1, (5, 3)).unbind(2)  # of all fingers at once
-    first = pose[:, :1] @ first
-    second = first @ second
-    return torch.cat([pose[:, :1], torch.stack([first, second, second @ third], 2).flatten(1, 2)], 1)
+    xp, fingers = array_namespace(pose), _by_finger(pose)
+    first = pose[:, :1] @ fingers[:, :, 0]  # of all fingers at once
+    second = first @ fingers[:, :, 1]
+    chain = xp.stack([first, second, second @ fingers[:, :, 2]], axis=2)
+    return xp.concat([pose[:, :1], xp.reshape(chain, (-1, 15, 3, 3))], axis=1)
 
 
-def mirror_pose(pose: Float[Tensor, "*b 16 3 3"]) -> Float[Tensor, "*b 16 3 3"]:
+def mirror_pose(pose: Float[Array, "*b 16 3 3"]) -> Float[Array, "*b 16 3 3"]:
     """The pose of the other hand that looks like this one in a mirror (x negated)."""
     return mirror_rotation(pose)
 
 
-def mirror_points(points: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3"]:
+def mirror_points(points: Float[Array, "*b 3"]) -> Float[Array, "*b 3"]:
     """Points seen in the mirror that negates x."""
-    return points * points.new_tensor([-1.0, 1.0, 1.0])
+    return points * MIRROR.on(points)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from maskhand.errors import ConfigError
 from maskhand.inference.hypotheses import traced_candidate
 from maskhand.inference.reconstructor import Reconstructor
 from maskhand.io.photos import Photo
 from maskhand.model.deformable_attention import DeformableAttention
+from maskhand.runtime.reconstruction import reconstruct
+from maskhand.runtime.torch_engine import TorchEngine
 from maskhand.types import AttentionMap, Hand
 from maskhand.validation import whole_number
 
@@ -17,22 +20,21 @@ def attention_map(reconstructor: Reconstructor, photo: Photo, hand: Hand, layer:
     """The sampling locations of a layer (from 1 on) of the synthesizer for a hand that was reconstructed from the
     photo.
     """
-    network = reconstructor.network
-    layers = network.model.synthesizer.layers
+    engine = reconstructor.engine
+    if not isinstance(engine, TorchEngine):
+        raise ConfigError("attention is read off PyTorch's model: load with backend='torch'")
+    layers = engine.network.model.synthesizer.layers
     whole_number(layer, "layer", len(layers))
-    readings = reconstructor.reader.read(photo.pixels, [traced_candidate(hand)])
+    readings = reconstructor.reader.read([photo.pixels], [traced_candidate(hand)])
     attention: DeformableAttention = layers[layer - 1].deform  # type: ignore[union-attr, assignment]
     recorded: list[tuple[torch.Tensor, ...]] = []
     hook = attention.register_forward_hook(
         lambda module, inputs, _: recorded.append((inputs[1], *module.sampling_locations(*inputs[:2])))
     )
     try:
-        network.reconstruct(
-            reconstructor.network_input(photo, readings),
-            readings.keypoints,
-            reconstructor.hand_model,
-            fusion=reconstructor.config.fusion,
-        )
+        encoded = reconstructor.encode([photo.pixels], readings)
+        fusion = reconstructor.config.fusion
+        reconstruct(engine, encoded, readings.keypoints, reconstructor.hand_model, fusion=fusion)
     finally:
         hook.remove()
     reference, samples, weights = (x[0].cpu().numpy().astype(np.float64) for x in recorded[0])

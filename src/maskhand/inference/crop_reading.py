@@ -1,4 +1,4 @@
-"""The landmark network's maps and keypoints of candidates' crops, crops laid anew until they show their hands."""
+"""The landmark network's features and keypoints of candidates' crops, crops laid anew until they show their hands."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from array_api_compat import array_namespace
 
-from maskhand.backbones.hand import by_scale
-from maskhand.backbones.landmark_trunk import INPUT_PX
-from maskhand.detection.landmark_network import LandmarkNetwork
+from maskhand.detection.landmark_reader import INPUT_PX, keypoints_in_crop
+from maskhand.geometry.arrays import Array, to_numpy
 from maskhand.geometry.crop import Crop, CropConfig, crop_around
 from maskhand.inference.candidates import Candidate
-from maskhand.types import KEYPOINT_ARRAYS, Keypoints2D
+from maskhand.types import KEYPOINT_ARRAYS, Engine, Keypoints2D
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,53 +31,54 @@ class CropReadings:
     """What the landmark network makes of a batch of crops."""
 
     crops: list[Crop]
-    maps: dict[int, Tensor]
-    """By scale."""
+    features: Array
+    """(B, C, H, W) its map of stride 8."""
     keypoints: Keypoints2D
     """In the crops."""
 
 
-def views_of(image: np.ndarray, crops: list[Crop], size: int, device: torch.device | str) -> Tensor:
-    """(n, 3, size, size) RGB in [0, 1] of crops of an RGB uint8 image."""
-    views = torch.from_numpy(np.stack([crop.extract(image, size) for crop in crops])).to(device)
-    return views.permute(0, 3, 1, 2).float() / 255
+def views_of(image: np.ndarray, crops: list[Crop], size: int) -> np.ndarray:
+    """(n, size, size, 3) crops of an RGB uint8 image."""
+    return np.stack([crop.extract(image, size) for crop in crops])
 
 
 class CropReader:
     """Reads crops with the landmark network.
 
     Args:
-        network: landmark network.
+        engine: runs it.
         crop: how crops are laid. The network reads upright hands; of axis-aligned crops the detection's keypoints
             stand.
         recrop: when they are laid anew.
 
     """
 
-    def __init__(self, network: LandmarkNetwork, crop: CropConfig, recrop: RecropConfig = RecropConfig()) -> None:
-        self.network, self.crop, self.recrop = network, crop, recrop
+    def __init__(self, engine: Engine, crop: CropConfig, recrop: RecropConfig = RecropConfig()) -> None:
+        self.engine, self.crop, self.recrop = engine, crop, recrop
 
-    @torch.inference_mode()
-    def read(self, image: np.ndarray, candidates: list[Candidate], crops: list[Crop] | None = None) -> CropReadings:
-        """Maps and keypoints of the candidates' crops, or of `crops` in their place."""
+    def read(
+        self, images: list[np.ndarray], candidates: list[Candidate], crops: list[Crop] | None = None
+    ) -> CropReadings:
+        """Features and keypoints of the candidates' crops, or of `crops` in their place; `images`: each one's photo."""
         crops = [candidate.crop for candidate in candidates] if crops is None else crops
-        device = next(self.network.parameters()).device
-        landmarks, maps = self.network.with_maps(views_of(image, crops, INPUT_PX, device))
+        views = np.stack([crop.extract(image, INPUT_PX) for crop, image in zip(crops, images, strict=True)])
+        outputs = self.engine.run("landmarks", image=self.engine.array(views))
+        keypoints = keypoints_in_crop(outputs["points"], outputs["presence"])
         from_user = any(candidate.detection.points.source == "user" for candidate in candidates)
-        if self.crop.upright and not from_user:
-            return CropReadings(crops, by_scale(maps), landmarks.keypoints)
-        parts = [_in_crop(candidate.detection.points, crop) for candidate, crop in zip(candidates, crops, strict=True)]
-        return CropReadings(crops, by_scale(maps), stack_keypoints(parts, device))
+        if not self.crop.upright or from_user:
+            pairs = zip(candidates, crops, strict=True)
+            keypoints = self._stacked([_in_crop(candidate.detection.points, crop) for candidate, crop in pairs])
+        return CropReadings(crops, outputs["features"], keypoints)
 
-    def read_settled(self, image: np.ndarray, candidates: list[Candidate]) -> CropReadings:
+    def read_settled(self, images: list[np.ndarray], candidates: list[Candidate]) -> CropReadings:
         """The same; a crop that shows its hand elsewhere than expected is laid anew and read again."""
-        readings = self.read(image, candidates)
+        readings = self.read(images, candidates)
         if not self.crop.upright or any(candidate.detection.points.source == "user" for candidate in candidates):
             return readings
-        crops, maps, keypoints = list(readings.crops), readings.maps, readings.keypoints
+        crops, features, keypoints = list(readings.crops), readings.features, readings.keypoints
         around = np.stack([candidate.detection.points.xy for candidate in candidates])
         for _ in range(self.recrop.rounds):
-            seen = np.stack([crop.to_photo(xy) for crop, xy in zip(crops, keypoints.xy.cpu().numpy(), strict=True)])
+            seen = np.stack([crop.to_photo(xy) for crop, xy in zip(crops, to_numpy(keypoints.xy), strict=True)])
             distance = np.linalg.norm(seen - around, axis=2).mean(1)
             moved = [k for k, crop in enumerate(crops) if distance[k] > self.recrop.moved * crop.side]
             if not moved:
@@ -87,31 +86,32 @@ class CropReader:
             around = seen
             for k in moved:
                 crops[k] = crop_around(seen[k], mirrored=crops[k].mirrored, config=self.crop)
-            again = self.read(image, [candidates[k] for k in moved], [crops[k] for k in moved])
-            index = torch.tensor(moved, device=keypoints.xy.device)
-            maps = {scale: x.index_copy(0, index, again.maps[scale]) for scale, x in maps.items()}
-            keypoints = _replaced(keypoints, index, again.keypoints)
-        return CropReadings(crops, maps, keypoints)
+            again = self.read([images[k] for k in moved], [candidates[k] for k in moved], [crops[k] for k in moved])
+            features = _replaced(features, moved, again.features)
+            arrays: dict[str, Any] = {
+                name: _replaced(getattr(keypoints, name), moved, getattr(again.keypoints, name))
+                for name in KEYPOINT_ARRAYS
+            }
+            keypoints = replace(keypoints, **arrays)
+        return CropReadings(crops, features, keypoints)
+
+    def _stacked(self, parts: list[Keypoints2D]) -> Keypoints2D:
+        """A batch of hands' keypoints of one convention and source, on the engine's device."""
+        arrays: dict[str, Any] = {
+            name: self.engine.array(np.stack([getattr(part, name) for part in parts]).astype(np.float32))
+            for name in KEYPOINT_ARRAYS
+        }
+        return replace(parts[0], **arrays)
 
 
-def _replaced(keypoints: Keypoints2D, index: Tensor, new: Keypoints2D) -> Keypoints2D:
-    """With these hands' keypoints in place of the old ones."""
-    arrays: dict[str, Any] = {
-        name: getattr(keypoints, name).index_copy(0, index, getattr(new, name)) for name in KEYPOINT_ARRAYS
-    }
-    return replace(keypoints, **arrays)
+def _replaced(rows: Array, at: list[int], new: Array) -> Array:
+    """With new rows in place of some."""
+    source = list(range(rows.shape[0]))
+    for k, row in enumerate(at):
+        source[row] = rows.shape[0] + k
+    return array_namespace(rows).concat([rows, new], axis=0)[source]
 
 
 def _in_crop(keypoints: Keypoints2D, crop: Crop) -> Keypoints2D:
     """Keypoints of a photo as a crop shows them."""
     return replace(keypoints, xy=crop.to_crop(keypoints.xy), depth=keypoints.depth * 2 / crop.side)
-
-
-def stack_keypoints(parts: list[Keypoints2D], device: torch.device | str) -> Keypoints2D:
-    """A batch of hands' keypoints of one convention and source, on a device."""
-
-    def stacked(name: str) -> Tensor:
-        return torch.tensor(np.stack([getattr(part, name) for part in parts]), dtype=torch.float32, device=device)
-
-    arrays: dict[str, Any] = {name: stacked(name) for name in KEYPOINT_ARRAYS}
-    return replace(parts[0], **arrays)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import torch
+import numpy as np
+from array_api_compat import array_namespace
 from jaxtyping import Float
-from torch import Tensor
 
 from maskhand.geometry.alignment import align_similarity
+from maskhand.geometry.arrays import Array
 from maskhand.inference.candidates import Candidate
 from maskhand.inference.reconstructor import Reconstructor
 from maskhand.io.photos import Photo
 from maskhand.model.unmasking import Sampling
+from maskhand.runtime.reconstruction import reconstruct
 from maskhand.types import Hand
 
 DRAWN_AT_ONCE = 64
@@ -33,27 +35,27 @@ def draw_hypotheses(
         seed: which.
 
     """
-    network, hand_model = reconstructor.network, reconstructor.hand_model
+    hand_model, rng = reconstructor.hand_model, np.random.default_rng(seed)
     candidate = traced_candidate(hand)
-    readings = reconstructor.reader.read(photo.pixels, [candidate])
-    image = reconstructor.network_input(photo, readings)
-    generator = torch.Generator(network.device).manual_seed(seed)
+    readings = reconstructor.reader.read([photo.pixels], [candidate])
+    encoded = reconstructor.encode([photo.pixels], readings)
     drawn: list[Hand] = []
     while len(drawn) < count:
-        prediction = network.reconstruct(
-            image,
+        rows = min(count - len(drawn), DRAWN_AT_ONCE)
+        prediction = reconstruct(
+            reconstructor.engine,
+            encoded,
             readings.keypoints,
             hand_model,
             steps=steps,
             sampling=Sampling(temperature=1.0),
-            generator=generator,
+            rng=rng,
             fusion=reconstructor.config.fusion,
-            draws=min(count - len(drawn), DRAWN_AT_ONCE),
+            draws=rows,
         )
-        rows = len(prediction.pose)
         of_one = reconstructor.as_readings([candidate] * rows, [candidate.crop] * rows, prediction)
-        drawn += reconstructor.lift(photo, of_one)
-    joints = torch.stack([torch.from_numpy(other.joints) for other in drawn])
+        drawn += reconstructor.lift([photo] * rows, of_one)
+    joints = np.stack([other.joints for other in drawn])
     return [drawn[k] for k in mean_pairwise_distance(joints).argsort().tolist()]
 
 
@@ -62,15 +64,14 @@ def traced_candidate(hand: Hand) -> Candidate:
     return Candidate(hand.trace.detection, hand.trace.crop)
 
 
-@torch.inference_mode()
-def mean_pairwise_distance(keypoints: Float[Tensor, "N 21 3"]) -> Float[Tensor, " N"]:
+def mean_pairwise_distance(keypoints: Float[Array, "N 21 3"]) -> Float[Array, " N"]:
     """Mean distance [m] of each of several poses of one hand to the others, aligned; of many, to the first
     `COMPARED`.
     """
-    others = keypoints[:COMPARED]
+    xp, others = array_namespace(keypoints), keypoints[:COMPARED]
     distances = []
-    for own in keypoints.split(COMPARED):
-        pairs = own[:, None].expand(-1, len(others), -1, -1).flatten(0, 1)
-        aligned = align_similarity(others.repeat(len(own), 1, 1), pairs)
-        distances.append((aligned - pairs).norm(dim=-1).mean(1).unflatten(0, (len(own), -1)).mean(1))
-    return torch.cat(distances)
+    for own in keypoints:
+        target = own[None] + xp.zeros_like(others)
+        off = xp.linalg.vector_norm(align_similarity(others, target) - target, axis=-1)
+        distances.append(xp.mean(off))
+    return xp.stack(distances)

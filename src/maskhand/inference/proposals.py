@@ -9,6 +9,7 @@ import numpy as np
 
 from maskhand.detection.hand_detector import Detector, PalmHandDetector
 from maskhand.detection.landmark_reader import LandmarkReader
+from maskhand.geometry.arrays import to_numpy
 from maskhand.geometry.boxes import box_around
 from maskhand.inference.candidates import Proposal, Reading
 from maskhand.inference.selection import SelectionConfig, is_doubted
@@ -85,4 +86,4 @@ def detections_in_boxes(
 
 
 def _keypoints_in_photo(reading: Reading) -> np.ndarray:
-    return reading.candidate.crop.to_photo(reading.prediction.keypoints.xy[0].cpu().numpy())
+    return reading.candidate.crop.to_photo(to_numpy(reading.prediction.keypoints.xy[0]))

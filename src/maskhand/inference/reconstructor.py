@@ -4,33 +4,38 @@ lifted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
-import torch
+import numpy as np
 
-from maskhand.detection.landmark_network import LandmarkNetwork
 from maskhand.fitting.prediction_fit import fit_prediction, reprojection_error
+from maskhand.geometry.arrays import Array, to_numpy
 from maskhand.geometry.crop import Crop
 from maskhand.hand_model.layer import HandModel
 from maskhand.inference.candidates import Candidate, Reading
 from maskhand.inference.config import InferenceConfig
 from maskhand.inference.crop_reading import CropReader, CropReadings, views_of
-from maskhand.inference.hand_network import HandNetwork
 from maskhand.inference.lift import lift
 from maskhand.inference.test_time_views import average_views, views_around
 from maskhand.io.photos import Photo
 from maskhand.model.unmasking import Sampling
+from maskhand.runtime.engine import HandEngine
+from maskhand.runtime.reconstruction import reconstruct
 from maskhand.types import Hand, Prediction
+
+MOST_AT_ONCE = 16
+"""Crops in one batch: more take memory and no less time on a CPU."""
+T = TypeVar("T")
 
 
 class Reconstructor:
     """Everything between proposals and hands but their selection.
 
     Args:
-        network: trained.
+        engine: runs the networks.
         hand_model: right hand.
-        landmarks: the landmark network, on the same device.
         config: what was tuned for these weights.
         refine: fit poses to their keypoints; False leaves the network's own prediction.
         views: crops per hand whose predictions are averaged.
@@ -40,86 +45,90 @@ class Reconstructor:
 
     def __init__(
         self,
-        network: HandNetwork,
+        engine: HandEngine,
         hand_model: HandModel,
-        landmarks: LandmarkNetwork,
         config: InferenceConfig,
         *,
         refine: bool = True,
         views: int = 1,
         sampling: Sampling = Sampling(),
     ) -> None:
-        self.network, self.hand_model, self.config = network, hand_model, config
-        self.reader = CropReader(landmarks, network.config.crop, config.recrop)
+        self.engine, self.hand_model, self.config = engine, hand_model, config
+        self.reader = CropReader(engine, engine.config.crop, config.recrop)
         self.refine, self.views, self.sampling = refine, views, sampling
 
-    def read(self, photo: Photo, candidates: Sequence[Candidate], *, steps: int) -> list[Reading]:
-        """A reading per candidate, in their order."""
-        readings: dict[int, Reading] = {}
-        for from_user in (False, True):
-            at = [
-                k
-                for k, candidate in enumerate(candidates)
-                if (candidate.detection.points.source == "user") is from_user
-            ]
-            if at:
-                readings |= zip(at, self._read_batch(photo, [candidates[k] for k in at], steps), strict=True)
-        return [readings[k] for k in range(len(candidates))]
+    def read(self, photos: Sequence[Photo], candidates: Sequence[Candidate], *, steps: int) -> list[Reading]:
+        """A reading per candidate, in their order; `photos`: the one that each is in."""
 
-    def lift(self, photo: Photo, readings: Sequence[Reading]) -> list[Hand]:
-        """The hands of readings in the photo's camera frame, fitted to their keypoints if `refine`."""
-        if self.refine and readings:
-            readings = self._fitted(readings)
+        def batch(at: list[int]) -> list[Reading]:
+            return self._read_batch([photos[k].pixels for k in at], [candidates[k] for k in at], steps)
+
+        # A user's keypoints are of another convention, and say how many crops fill a batch.
+        sources = [candidate.detection.points.source == "user" for candidate in candidates]
+        return in_batches(batch, sources, max(1, MOST_AT_ONCE // self.views))
+
+    def lift(self, photos: Sequence[Photo], readings: Sequence[Reading]) -> list[Hand]:
+        """The hands of readings in their photos' camera frames, fitted to their keypoints if `refine`."""
+        if self.refine:
+            sources = [reading.prediction.keypoints.source for reading in readings]
+            readings = in_batches(lambda at: self._fitted([readings[k] for k in at]), sources, 4 * MOST_AT_ONCE)
         return [
             lift(self.hand_model, photo, reading, self.config.view_fit, use_keypoints=self.refine)
-            for reading in readings
+            for photo, reading in zip(photos, readings, strict=True)
         ]
 
-    def network_input(self, photo: Photo, readings: CropReadings) -> torch.Tensor | dict[int, torch.Tensor]:
-        """What the image encoder takes of crops: the landmark network's maps, or their pixels."""
-        size = self.network.input_px
-        return readings.maps if size is None else views_of(photo.pixels, readings.crops, size, self.network.device)
+    def encode(self, images: list[np.ndarray], readings: CropReadings) -> dict[str, Array]:
+        """What the network's encoder makes of crops that were read in these photos."""
+        size = self.engine.input_px
+        if size is None:
+            return self.engine.run("encode", features=readings.features)
+        views = [views_of(image, [crop], size) for image, crop in zip(images, readings.crops, strict=True)]
+        return self.engine.run("encode", image=self.engine.array(np.concatenate(views)))
 
     def as_readings(
         self, candidates: Sequence[Candidate], crops: Sequence[Crop], prediction: Prediction
     ) -> list[Reading]:
         """Each candidate with its row of a prediction, in the crop that was read."""
-        confidence = self.config.calibration(
-            prediction.spread.cpu().numpy(), prediction.heatmap_confidence.cpu().numpy()
-        )
-        error = reprojection_error(self.hand_model, prediction).tolist()
+        confidence = self.config.calibration(to_numpy(prediction.spread), to_numpy(prediction.heatmap_confidence))
+        error = to_numpy(reprojection_error(self.hand_model, prediction)).tolist()
         return [
-            Reading(replace(candidate, crop=crop), prediction.rows([k]), confidence[k], error[k])
+            Reading(replace(candidate, crop=crop), prediction.rows(slice(k, k + 1)), confidence[k], error[k])
             for k, (candidate, crop) in enumerate(zip(candidates, crops, strict=True))
         ]
 
-    @torch.inference_mode()
-    def _read_batch(self, photo: Photo, candidates: list[Candidate], steps: int) -> list[Reading]:
-        readings = self.reader.read_settled(photo.pixels, candidates)
+    def _read_batch(self, images: list[np.ndarray], candidates: list[Candidate], steps: int) -> list[Reading]:
+        readings = self.reader.read_settled(images, candidates)
         crops = readings.crops
         if self.views > 1:
             views = [view for crop in crops for view in views_around(crop, self.views, self.config.views)]
+            images = [image for image in images for _ in range(self.views)]
             repeated = [candidate for candidate in candidates for _ in range(self.views)]
-            readings = self.reader.read(photo.pixels, repeated, views)
-        prediction = self.network.reconstruct(
-            self.network_input(photo, readings),
+            readings = self.reader.read(images, repeated, views)
+        prediction = reconstruct(
+            self.engine,
+            self.encode(images, readings),
             readings.keypoints,
             self.hand_model,
             steps=steps,
             sampling=self.sampling,
-            generator=torch.Generator(self.network.device).manual_seed(0),
             fusion=self.config.fusion,
         )
         if self.views > 1:
             prediction = average_views(prediction, readings.crops, self.views)
         return self.as_readings(candidates, crops, prediction)
 
-    @torch.inference_mode()
     def _fitted(self, readings: Sequence[Reading]) -> list[Reading]:
-        fitted: dict[int, Reading] = {}
-        for source in {reading.prediction.keypoints.source for reading in readings}:
-            at = [k for k, reading in enumerate(readings) if reading.prediction.keypoints.source == source]
-            together = Prediction.concatenate([readings[k].prediction for k in at])
-            prediction = fit_prediction(self.hand_model, together, self.config.fit)
-            fitted |= {k: replace(readings[k], prediction=prediction.rows([row])) for row, k in enumerate(at)}
-        return [fitted[k] for k in range(len(readings))]
+        together = Prediction.concatenate([reading.prediction for reading in readings])
+        fitted = fit_prediction(self.hand_model, together, self.config.fit)
+        return [replace(reading, prediction=fitted.rows(slice(k, k + 1))) for k, reading in enumerate(readings)]
+
+
+def in_batches(run: Callable[[list[int]], list[T]], kinds: Sequence[object], most: int) -> list[T]:
+    """What `run` makes of item numbers, in their order: in batches of one kind, of at most so many."""
+    done: dict[int, T] = {}
+    for kind in dict.fromkeys(kinds):
+        of_kind = [k for k, own in enumerate(kinds) if own == kind]
+        for first in range(0, len(of_kind), most):
+            at = of_kind[first : first + most]
+            done |= zip(at, run(at), strict=True)
+    return [done[k] for k in range(len(kinds))]

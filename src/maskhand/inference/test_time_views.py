@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
+from array_api_compat import array_namespace
 
+from maskhand.geometry.arrays import Array, like, to_numpy
 from maskhand.geometry.crop import Crop
 from maskhand.geometry.rotations import nearest_rotation
 from maskhand.types import Keypoints2D, Prediction
@@ -32,36 +33,40 @@ def views_around(crop: Crop, count: int, config: ViewsConfig = ViewsConfig()) ->
     return views
 
 
-@torch.inference_mode()
 def average_views(prediction: Prediction, crops: list[Crop], count: int) -> Prediction:
     """One prediction per hand from `count` each, in the first one's crop: mean rotations, shapes, scales and keypoints.
 
     Tokens and their confidence are the first view's.
     """
-    first = [crops[k // count * count] for k in range(len(crops))]
-    pose, scale = prediction.pose.clone(), prediction.weak_camera[:, 0].clone()
-    xy, depth = prediction.keypoints.xy.clone(), prediction.keypoints.depth.clone()
-    for k, (crop, base) in enumerate(zip(crops, first, strict=True)):
+    xp, pose = array_namespace(prediction.pose), prediction.pose
+    turns, growth, places = [], [], []
+    for k, (crop, xy) in enumerate(zip(crops, to_numpy(prediction.keypoints.xy), strict=True)):
+        base = crops[k // count * count]  # the first view of the same hand
         flip = np.diag([-1.0 if crop.mirrored else 1.0, 1.0, 1.0])
-        turn = flip @ base.camera_rotation().T @ crop.camera_rotation() @ flip
-        pose[k, 0] = torch.as_tensor(turn, dtype=pose.dtype, device=pose.device) @ pose[k, 0]
-        scale[k] *= crop.side / base.side
-        place = base.to_crop(crop.to_photo(xy[k].cpu().numpy().astype(np.float64)))
-        xy[k] = torch.as_tensor(place, dtype=xy.dtype, device=xy.device)
-        depth[k] *= crop.side / base.side
+        turns.append(flip @ base.camera_rotation().T @ crop.camera_rotation() @ flip)
+        growth.append(crop.side / base.side)
+        places.append(base.to_crop(crop.to_photo(xy.astype(np.float64))))
+    turned = like(np.stack(turns), pose)[:, None] @ pose[:, :1]
+    pose = xp.concat([turned, pose[:, 1:]], axis=1)
+    larger, xy = like(np.array(growth), pose), like(np.stack(places), pose)
 
-    def mean(values: torch.Tensor) -> torch.Tensor:
-        return values.unflatten(0, (-1, count)).mean(1)
+    def mean(values: Array) -> Array:
+        return xp.mean(xp.reshape(values, (-1, count, *values.shape[1:])), axis=1)
 
     points = prediction.keypoints
-    camera = prediction.weak_camera[::count].clone()
-    camera[:, 0] = mean(scale)
+    scale = mean(prediction.weak_camera[:, 0] * larger)
+    camera = xp.concat([scale[:, None], prediction.weak_camera[::count, 1:]], axis=1)
     return Prediction(
         pose=nearest_rotation(mean(pose)),
         shape=mean(prediction.shape),
         weak_camera=camera,
         keypoints=Keypoints2D(
-            mean(xy), mean(points.confidence), mean(depth), mean(points.presence), points.convention, points.source
+            mean(xy),
+            mean(points.confidence),
+            mean(points.depth * larger[:, None]),
+            mean(points.presence),
+            points.convention,
+            points.source,
         ),
         tokens=prediction.tokens[::count],
         token_confidence=prediction.token_confidence[::count],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from maskhand.errors import InputError
 
@@ -44,14 +45,9 @@ def written_picture(path: str | Path, picture: np.ndarray) -> Path:
         InputError: it cannot be written.
 
     """
-    import cv2
-
     path = Path(path)
-    kept, encoded = cv2.imencode(path.suffix, picture[:, :, ::-1])
-    if not kept:
-        raise InputError(f"{path} cannot be written")
     try:
-        path.write_bytes(encoded.tobytes())  # OpenCV itself cannot take every file name
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+        Image.fromarray(picture).save(path, compress_level=4, quality=92)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
     return path

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
+from array_api_compat import array_namespace
 from jaxtyping import Float
-from torch import Tensor
 
 from maskhand.errors import ConfigError
+from maskhand.geometry.arrays import Array
 from maskhand.types import Keypoints2D
 
 
@@ -53,25 +53,29 @@ def fuse_keypoints(heatmaps: Keypoints2D, landmarks: Keypoints2D, config: Fusion
         return heatmaps
     if config.use == "landmark_network":
         return landmarks
-    our_variance = (config.place_sigma / heatmaps.confidence.square()).square()
-    distance = (heatmaps.xy - landmarks.xy).square().sum(-1)
-    mean_distance = distance.mean(1, keepdim=True)
-    error_share = config.error_share * (1 + (mean_distance / config.distance_variance).square())
-    doubt = (landmarks.confidence / config.sure_presence).clamp(0.8, 1) ** -config.presence_power
-    their_variance = doubt * (error_share * torch.maximum(distance, mean_distance)).clamp(min=config.place_sigma**2)
-    share = our_variance / (our_variance + their_variance) * (landmarks.confidence > 0)
-    depth_distance = (heatmaps.depth - landmarks.depth).square().mean(1, keepdim=True)
+    xp = array_namespace(heatmaps.xy)
+    sure = landmarks.confidence > 0
+    our_variance = (config.place_sigma / heatmaps.confidence**2) ** 2
+    distance = xp.sum((heatmaps.xy - landmarks.xy) ** 2, axis=-1)
+    mean_distance = xp.mean(distance, axis=1, keepdims=True)
+    error_share = config.error_share * (1 + (mean_distance / config.distance_variance) ** 2)
+    doubt = xp.clip(landmarks.confidence / config.sure_presence, 0.8, 1) ** -config.presence_power
+    their_variance = doubt * xp.clip(error_share * xp.maximum(distance, mean_distance), config.place_sigma**2, None)
+    share = our_variance / (our_variance + their_variance) * xp.astype(sure, distance.dtype)
+    depth_distance = xp.mean((heatmaps.depth - landmarks.depth) ** 2, axis=1, keepdims=True)
+    depth_share = share / (1 + depth_distance / config.depth_distance**2)
     return Keypoints2D(
-        heatmaps.xy.lerp(landmarks.xy, share[..., None]),
-        (heatmaps.confidence / (1 - share).sqrt().sqrt()).clamp(max=1),
-        heatmaps.depth.lerp(landmarks.depth, share / (1 + depth_distance / config.depth_distance**2)),
+        heatmaps.xy + share[..., None] * (landmarks.xy - heatmaps.xy),
+        xp.clip(heatmaps.confidence / (1 - share) ** 0.25, None, 1),
+        heatmaps.depth + depth_share * (landmarks.depth - heatmaps.depth),
         landmarks.presence,
         "landmark_network",
         "fused",
     )
 
 
-def keypoint_disagreement(one: Float[Tensor, "B 21 2"], other: Float[Tensor, "B 21 2"]) -> Float[Tensor, " B"]:
+def keypoint_disagreement(one: Float[Array, "B 21 2"], other: Float[Array, "B 21 2"]) -> Float[Array, " B"]:
     """Mean distance of two sets of 2D keypoints in sizes of the hand. Two networks rarely make the same mistake."""
-    size = (one.amax(1) - one.amin(1)).amax(-1)
-    return (one - other).norm(dim=-1).mean(-1) / size.clamp(min=1e-6)
+    xp = array_namespace(one)
+    size = xp.max(xp.max(one, axis=1) - xp.min(one, axis=1), axis=-1)
+    return xp.mean(xp.linalg.vector_norm(one - other, axis=-1), axis=-1) / xp.clip(size, 1e-6, None)

@@ -8,14 +8,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from maskhand.backbones.base import Backbone, Maps
+from maskhand.backbones.base import Backbone
 from maskhand.hand_model.skeleton import KEYPOINT_TO_MODEL
 from maskhand.model.coarse_head import CoarseHead
 from maskhand.model.config import ModelConfig
 from maskhand.model.encoder import Encoder
 from maskhand.model.refinement import PoseGraph, Refinement
 from maskhand.model.synthesizer import CodeGeometry, Synthesizer, token_keypoints
-from maskhand.model.unmasking import Sampling, Unmasked, unmask
 from maskhand.tokenizer.vq_mano import VqMano
 from maskhand.types import Keypoints2D
 
@@ -32,8 +31,6 @@ class Context:
     reference: Float[Tensor, "B L 2"]
     """Reference point of each token, in [-1, 1]."""
     book: CodeGeometry
-    shape: Float[Tensor, "B 10"]
-    weak_camera: Float[Tensor, "B 3"]
 
     def rows(self, crops: Int[Tensor, " n"]) -> Context:
         """These crops, in this order."""
@@ -47,19 +44,7 @@ class Context:
             values=[[again(level) for level in layer] for layer in self.values],
             pose_context=None if self.pose_context is None else again(self.pose_context),
             reference=again(self.reference),
-            shape=again(self.shape),
-            weak_camera=again(self.weak_camera),
         )
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """Right hands of a batch of crops."""
-
-    pose: Float[Tensor, "B 16 3 3"]
-    shape: Float[Tensor, "B 10"]
-    weak_camera: Float[Tensor, "B 3"]
-    unmasked: Unmasked
 
 
 class MaskHand(nn.Module):
@@ -104,16 +89,21 @@ class MaskHand(nn.Module):
             keypoints: the 2D pose in the crop; its depth is read only if `config.pose_depth`.
 
         """
-        shape, weak_camera = self.coarse_head(pyramid[-1])
-        reference = self.reference.expand(len(keypoints.xy), -1, -1)
-        pose_context = None if self.pose_graph is None else self.pose_graph(keypoints)
+        return Context(self.synthesizer.prepare(pyramid), *self.pose_context(keypoints), self.book)
+
+    @property
+    def book(self) -> CodeGeometry:
+        return CodeGeometry.of(self.codes)
+
+    def pose_context(self, keypoints: Keypoints2D) -> tuple[Tensor | None, Float[Tensor, "B L 2"]]:
+        """The 2D pose as one vector per keypoint, and the reference point of each token."""
+        reference = self.reference.expand(keypoints.xy.shape[0], -1, -1)  # shape: traced, len() is not
         if self.config.pose_context:
             xy, known = keypoints.xy[:, self.token_keypoint], keypoints.confidence[:, self.token_keypoint, None] > 0
             rows, columns = self.encoder.backbone.base
             narrow = xy.new_tensor([rows / columns, 1.0])  # a narrower base sees the middle of the crop only
             reference = torch.where(known, xy.clamp(-1.5, 1.5) * narrow, 0.0) + reference
-        values = self.synthesizer.prepare(pyramid)
-        return Context(values, pose_context, reference, CodeGeometry.of(self.codes), shape, weak_camera)
+        return None if self.pose_graph is None else self.pose_graph(keypoints), reference
 
     def predict(
         self, context: Context, embedding: Float[Tensor, "B L C"], mask: Bool[Tensor, "B L"]
@@ -123,44 +113,6 @@ class MaskHand(nn.Module):
         x = self.refinement(x, context.pose_context)
         return self.synthesizer(x, context.reference, context.values, context.book)
 
-    @torch.inference_mode()
-    def decode(
-        self, context: Context, *, steps: int, sampling: Sampling = Sampling(), generator: torch.Generator | None = None
-    ) -> Reconstruction:
-        """Unmask the tokens of each crop, its surest first, and decode them (Section 3.4)."""
-        unmasked = unmask(
-            lambda embedding, mask: self.predict(context, embedding, mask),
-            self.codes,
-            batch=len(context.reference),
-            length=self.tokenizer.config.token_count,
-            steps=steps,
-            sampling=sampling,
-            generator=generator,
-        )
-        embedding = unmasked.mean_code if sampling.takes_mean else self.codes[unmasked.tokens]
-        pose = self.tokenizer.decode_embeddings(embedding)
-        return Reconstruction(pose, context.shape, context.weak_camera, unmasked)
-
-    @torch.inference_mode()
-    def reconstruct(
-        self,
-        image: Float[Tensor, "B 3 H W"] | Maps,
-        keypoints: Keypoints2D,
-        *,
-        steps: int = 5,
-        sampling: Sampling = Sampling(),
-        generator: torch.Generator | None = None,
-    ) -> Reconstruction:
-        """One hand per crop: the paper's inference.
-
-        Args:
-            image: RGB in [0, 1], left hands mirrored; or maps that the backbone goes on from.
-            keypoints: the 2D pose in the crop.
-            steps: rounds of unmasking.
-            sampling: how codes are chosen.
-            generator: chance, where they are drawn.
-
-        """
-        return self.decode(
-            self.context(self.encoder(image), keypoints), steps=steps, sampling=sampling, generator=generator
-        )
+    def mean_code(self, probabilities: Float[Tensor, "B L K"]) -> Float[Tensor, "B L C"]:
+        """The mean code vectors under distributions: softmax(logits) @ codebook (Section 3.3)."""
+        return probabilities @ self.codes

@@ -1,6 +1,4 @@
-"""Masks: how many tokens are hidden in training (Section 3.3), and which are kept in each round of sampling (Section
-3.4).
-"""
+"""Confidence-guided sampling: which tokens are kept in each round (paper, Section 3.4)."""
 
 from __future__ import annotations
 
@@ -8,11 +6,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
+import numpy as np
+from array_api_compat import array_namespace, device
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from maskhand.errors import ConfigError
+from maskhand.geometry.arrays import Array, like, to_numpy
+
+LEAST_LIKELY = 0.002
+"""Share of the likeliest code's probability under which a code is not drawn for the spread."""
+TURNING = 0.25
+"""Share of a code's probability over which a drawn code vector turns into the next one."""
 
 
 def masked_after(round_index: int, rounds: int, length: int) -> int:
@@ -23,18 +27,6 @@ def masked_after(round_index: int, rounds: int, length: int) -> int:
         return 0
     exact = math.cos(math.pi / 2 * round_index / rounds) * length
     return min(length - 1, math.ceil(exact - 1e-9))  # cos(pi / 3) * 4 is a hair above 2
-
-
-def random_mask(
-    batch: int, length: int, *, low: float = 0.0, high: float = 1.0, device: torch.device | str = "cpu"
-) -> Bool[Tensor, "batch length"]:
-    """Training masks: m = ceil(gamma(tau) L) tokens per sample, tau ~ U(low, high); at least one is hidden (Table
-    13).
-    """
-    tau = low + (high - low) * torch.rand(batch, device=device)
-    count = (torch.cos(tau * math.pi / 2) * length).ceil().clamp(1, length)
-    order = torch.rand(batch, length, device=device).argsort(1).argsort(1)
-    return order < count[:, None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,73 +57,151 @@ class Sampling:
 class Unmasked:
     """Result of confidence-guided sampling."""
 
-    tokens: Int[Tensor, "B L"]
-    confidence: Float[Tensor, "B L"]
+    tokens: Int[Array, "B L"]
+    confidence: Float[Array, "B L"]
     """Probability of each token in the round that accepted it."""
-    mean_code: Float[Tensor, "B L C"]
-    """Mean code vector under the distribution that accepted each token: softmax(logits) @ codebook."""
-    probabilities: Float[Tensor, "B L K"]
-    """The distribution that accepted each token."""
+    code: Float[Array, "B L C"]
+    """What each token is decoded from: the mean code vector under the distribution that accepted it, or the code drawn
+    (`Sampling.mean`)."""
+    others: Float[Array, "B L D C"]
+    """Code vectors drawn from the distribution that accepted each token, with the uniform numbers given."""
     masked_counts: tuple[int, ...]
     """Tokens still masked after each round."""
-    by_round: Float[Tensor, "B T"]
+    by_round: Float[Array, "B T"]
     """Mean confidence of all tokens in each round, those accepted before as they were (paper, Appendix K)."""
 
 
+Predict = Callable[[Float[Array, "B L C"], Bool[Array, "B L"]], Float[Array, "B L K"]]
+"""From (code vectors of the tokens, mask) to every token's probabilities; what masked tokens hold does not matter."""
+
+
 def unmask(
-    predict: Callable[[Float[Tensor, "B L C"], Bool[Tensor, "B L"]], Float[Tensor, "B L K"]],
-    codes: Float[Tensor, "K C"],
+    predict: Predict,
+    mean_code: Callable[[Float[Array, "B L K"]], Float[Array, "B L C"]],
+    codes: Float[Array, "K C"],
     *,
     batch: int,
     length: int,
     steps: int,
     sampling: Sampling = Sampling(),
-    generator: torch.Generator | None = None,
+    rng: np.random.Generator | None = None,
+    uniform: Float[np.ndarray, "L D"] | None = None,
 ) -> Unmasked:
     """Confidence-guided sampling: start fully masked, keep the surest tokens of each round, mask the others again.
 
     Args:
-        predict: logits of every token from (code vectors, mask); what masked tokens hold does not matter.
+        predict: one round.
+        mean_code: the mean code vectors under distributions, probabilities @ codes.
         codes: the codebook.
         batch, length: sequences, and tokens in each.
         steps: rounds T.
         sampling: how codes are chosen.
-        generator: chance, where they are drawn.
+        rng: chance, where they are drawn.
+        uniform: numbers in [0, 1) that draw D other tokens in place of each, the same for every sequence.
 
     """
-    tokens = torch.zeros(batch, length, dtype=torch.long, device=codes.device)
-    mask = torch.ones(batch, length, dtype=torch.bool, device=codes.device)
-    confidence = torch.zeros(batch, length, device=codes.device)
-    visible = torch.zeros(batch, length, codes.shape[1], device=codes.device)
-    kept = torch.zeros(batch, length, len(codes), device=codes.device)
+    xp, where, rng = array_namespace(codes), device(codes), rng or np.random.default_rng(0)
+    uniform = np.zeros((length, 0), np.float32) if uniform is None else uniform
+    tokens = xp.zeros((batch, length), dtype=xp.int64, device=where)
+    others = xp.zeros((batch, length, uniform.shape[1], codes.shape[1]), dtype=codes.dtype, device=where)
+    mask = xp.ones((batch, length), dtype=xp.bool, device=where)
+    confidence = xp.zeros((batch, length), dtype=codes.dtype, device=where)
+    accepted = xp.zeros((batch, length, codes.shape[1]), dtype=codes.dtype, device=where)
     counts, by_round = [], []
     for round_index in range(1, steps + 1):
-        logits = predict(visible, mask)
-        probabilities = logits.softmax(-1)
-        proposed = _choose(logits, sampling, generator)
-        sure = probabilities.gather(-1, proposed[..., None])[..., 0]
+        probabilities = predict(accepted, mask)
+        proposed = _choose(probabilities, mask, sampling, rng)
+        sure = xp.take_along_axis(probabilities, proposed[..., None], axis=-1)[..., 0]
         still = masked_after(round_index, steps, length)
         counts.append(still)
-        by_round.append(torch.where(mask, sure, confidence).mean(1))
+        by_round.append(xp.mean(xp.where(mask, sure, confidence), axis=1))
         # Tokens accepted before are never masked again: infinite confidence keeps them.
-        ranking = torch.where(mask, sure, torch.full_like(sure, math.inf)).argsort(1).argsort(1)
+        ranking = xp.argsort(xp.argsort(xp.where(mask, sure, math.inf), axis=1), axis=1)
         accept = mask & (ranking >= still)
-        tokens = torch.where(accept, proposed, tokens)
-        confidence = torch.where(accept, sure, confidence)
-        kept = torch.where(accept[..., None], probabilities, kept)
-        if round_index < steps:
-            visible = kept @ codes if sampling.takes_mean else codes[tokens]
+        tokens, confidence = xp.where(accept, proposed, tokens), xp.where(accept, sure, confidence)
+        if sampling.takes_mean:
+            code = mean_code(probabilities)
+        else:
+            code = xp.reshape(xp.take(codes, xp.reshape(proposed, (-1,)), axis=0), accepted.shape)
+        accepted = xp.where(accept[..., None], code, accepted)
+        if uniform.shape[1]:
+            others = xp.where(accept[..., None, None], draw_blends(probabilities, codes, uniform, accept), others)
         mask = mask & ~accept
-    return Unmasked(tokens, confidence, kept @ codes, kept, tuple(counts), torch.stack(by_round, 1))
+    return Unmasked(tokens, confidence, accepted, others, tuple(counts), xp.stack(by_round, axis=1))
 
 
 def _choose(
-    logits: Float[Tensor, "B L K"], sampling: Sampling, generator: torch.Generator | None
-) -> Int[Tensor, "B L"]:
+    probabilities: Float[Array, "B L K"], mask: Bool[Array, "B L"], sampling: Sampling, rng: np.random.Generator
+) -> Int[Array, "B L"]:
+    xp = array_namespace(probabilities)
     if sampling.temperature <= 0:
-        return logits.argmax(-1)
+        return xp.argmax(probabilities, axis=-1)
     if sampling.top_k is not None:
-        floor = logits.topk(min(sampling.top_k, logits.shape[-1]), dim=-1).values[..., -1:]
-        logits = logits.masked_fill(logits < floor, -math.inf)
-    flat = (logits / sampling.temperature).softmax(-1).flatten(0, 1)
-    return torch.multinomial(flat, 1, generator=generator).view(logits.shape[:2])
+        highest = xp.sort(probabilities, axis=-1, descending=True)
+        floor = highest[..., min(sampling.top_k, probabilities.shape[-1]) - 1, None]
+        probabilities = xp.where(probabilities < floor, 0.0, probabilities)
+    if sampling.temperature != 1:
+        highest = xp.max(probabilities, axis=-1, keepdims=True)
+        probabilities = (probabilities / highest) ** (1 / sampling.temperature)
+    return draw_codes(probabilities, rng.random(tuple(mask.shape)), mask)
+
+
+def draw_codes(
+    probabilities: Float[Array, "B L K"], uniform: Float[np.ndarray, "B L"], rows: Bool[Array, "B L"] | None = None
+) -> Int[Array, "B L"]:
+    """Codes drawn by inverting cumulative distributions.
+
+    Args:
+        probabilities: of any sum.
+        uniform: numbers in [0, 1).
+        rows: tokens to draw for; 0 stands in the others. None: all.
+
+    """
+    chosen = np.ones(uniform.shape, bool) if rows is None else to_numpy(rows)
+    below = np.cumsum(to_numpy(probabilities)[chosen], axis=-1)
+    drawn = np.zeros(chosen.shape, np.int64)
+    drawn[chosen] = np.count_nonzero(below <= uniform[chosen][:, None] * below[:, -1:], axis=-1)
+    last = probabilities.shape[-1] - 1
+    return array_namespace(probabilities).asarray(drawn.clip(max=last), device=device(probabilities))
+
+
+def draw_blends(
+    probabilities: Float[Array, "B L K"],
+    codes: Float[Array, "K C"],
+    uniform: Float[np.ndarray, "*B2 L D"],
+    rows: Bool[Array, "B L"] | None = None,
+) -> Float[Array, "B L D C"]:
+    """Code vectors drawn likewise among the likelier codes, but continuous in the probabilities: towards the end of its
+    share a code turns into the next one, so that rounding does not change what depends on it.
+    """
+    xp, chosen = array_namespace(codes), np.ones(probabilities.shape[:2], bool) if rows is None else to_numpy(rows)
+    uniform = np.broadcast_to(uniform, (*chosen.shape, uniform.shape[-1]))
+    of_rows = to_numpy(probabilities)[chosen]
+    of_rows = np.where(of_rows < LEAST_LIKELY * of_rows.max(1, keepdims=True), 0, of_rows)
+    index, following, place = _inverted(of_rows, uniform[chosen])
+    first, second, share = (np.zeros(uniform.shape, dtype) for dtype in (np.int64, np.int64, np.float32))
+    first[chosen], second[chosen], share[chosen] = index, following, (1 - (1 - place) / TURNING).clip(0, 1)
+
+    def vectors(of: np.ndarray) -> Array:
+        flat = xp.asarray(of.ravel(), device=device(codes))
+        return xp.reshape(xp.take(codes, flat, axis=0), (*of.shape, codes.shape[1]))
+
+    return vectors(first) + like(share, codes)[..., None] * (vectors(second) - vectors(first))
+
+
+def _inverted(
+    probabilities: Float[np.ndarray, "n K"], uniform: Float[np.ndarray, "n D"]
+) -> tuple[Int[np.ndarray, "n D"], Int[np.ndarray, "n D"], Float[np.ndarray, "n D"]]:
+    """Where cumulative distributions reach numbers: the code, the next possible one, and how far into the code's share
+    (0 to 1).
+    """
+    row, code = np.nonzero(probabilities)
+    below = np.cumsum(probabilities[row, code], dtype=np.float64)  # of all rows, one after the other
+    ends = np.searchsorted(row, np.arange(len(probabilities)), side="right") - 1  # each row's last possible code
+    totals = below[ends]
+    starts = np.concatenate([np.zeros(min(1, len(totals))), totals[:-1]])
+    target = starts[:, None] + uniform * (totals - starts)[:, None]
+    at = np.minimum(np.searchsorted(below, target, side="right"), ends[:, None])
+    before = np.where(at > 0, below[at - 1], 0.0)
+    place = (target - before) / (below[at] - before)
+    return code[at], code[np.minimum(at + 1, ends[:, None])], place

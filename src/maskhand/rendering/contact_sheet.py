@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from maskhand.hand_model.skeleton import FINGER_BONES
 from maskhand.io.files import written_picture
-
-Colour = tuple[int, int, int]
+from maskhand.rendering.pictures import Colour, drawing
 
 
 def window(
@@ -21,26 +20,26 @@ def window(
     side = max(1.0, factor * float((box[2:] - box[:2]).max()))
     corner = (box[:2] + box[2:]) / 2 - side / 2
     scale = size / side
-    tile = cv2.warpAffine(
-        image, np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]]), (size, size)
-    )
-    return tile, lambda points: (points - corner) * scale
+    matrix = (1 / scale, 0, corner[0], 0, 1 / scale, corner[1])
+    tile = Image.fromarray(image).transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    return np.array(tile), lambda points: (points - corner) * scale
 
 
 def draw_bones(
     tile: np.ndarray, points: np.ndarray, known: np.ndarray, colours: Sequence[Colour], thickness: int
-) -> None:
-    """The 20 bones between 21 points [px], those with both ends known, in place; one colour per bone."""
-    ends = points.round().astype(int)
-    for (parent, child), colour in zip(FINGER_BONES, colours, strict=True):
-        if known[parent] and known[child]:
-            cv2.line(tile, ends[parent].tolist(), ends[child].tolist(), colour, thickness, cv2.LINE_AA)
+) -> np.ndarray:
+    """A copy of a picture with the 20 bones between 21 points [px], those with both ends known; one colour per bone."""
+    with drawing(tile) as (picture, draw):
+        for (parent, child), colour in zip(FINGER_BONES, colours, strict=True):
+            if known[parent] and known[child]:
+                draw.line([tuple(points[parent]), tuple(points[child])], fill=colour, width=thickness)
+    return np.asarray(picture)
 
 
 def finger_colours() -> list[Colour]:
     """One hue per finger, for each of the 20 bones."""
-    hues = np.array([[(k // 4 * 36, 220, 255) for k in range(20)]], np.uint8)
-    return [tuple(int(c) for c in rgb) for rgb in cv2.cvtColor(hues, cv2.COLOR_HSV2RGB)[0]]  # type: ignore[misc]
+    hues = Image.fromarray(np.array([[(k // 4 * 51, 220, 255) for k in range(20)]], np.uint8), "HSV")
+    return [tuple(int(c) for c in rgb) for rgb in np.asarray(hues.convert("RGB"))[0]]  # type: ignore[misc]
 
 
 def contact_sheet(tiles: Sequence[np.ndarray], path: str | Path, columns: int = 8) -> Path:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from maskhand.rendering.contact_sheet import window
+from maskhand.rendering.pictures import drawing, resized, written
 from maskhand.rendering.rasteriser import rasterise, vertex_normals
 from maskhand.types import AttentionMap, Detection, Hand
 
@@ -39,7 +39,7 @@ def draw_result(image: np.ndarray, hands: Sequence[Hand]) -> np.ndarray:
     scale = min(1.0, PANEL_PX / height, 1.6 * PANEL_PX / width)
     scale = max(scale, min(240 / height, 480 / width)) if height < 240 else scale
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    photo = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    photo = resized(image, size)
     panels = [photo, draw_overlay(photo, hands, scale)]
     if hands:
         count = 1 if len(hands) == 1 else max(2, round((len(hands) / 1.5) ** 0.5))  # rows
@@ -67,15 +67,12 @@ def draw_hypotheses(image: np.ndarray, ranked: Sequence[Hand], shown: int = 6) -
     chosen = [round(k) for k in np.linspace(0, len(ranked) - 1, min(shown, len(ranked)))]
     box = np.concatenate([np.min([h.box[:2] for h in ranked], 0), np.max([h.box[2:] for h in ranked], 0)])
     scale = min(1.0, TILE_PX / (1.6 * float((box[2:] - box[:2]).max())))  # large photos are drawn on at the tile's size
-    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
-    photo = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    photo = resized(image, tuple(max(1, round(side * scale)) for side in image.shape[1::-1]))  # type: ignore[arg-type]
     columns = []
     for k in chosen:
         on_photo, _ = window(draw_overlay(photo, [ranked[k]], scale), scale * box, 1.6, TILE_PX)
         column = np.vstack([on_photo, draw_view(ranked[k], TILE_PX)])
-        place = (6, 2 * TILE_PX - 8)
-        cv2.putText(column, f"{k + 1} of {len(ranked)}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
-        columns.append(column)
+        columns.append(written(column, f"{k + 1} of {len(ranked)}", (6, 2 * TILE_PX - 20), INK))
     return np.hstack(columns)
 
 
@@ -93,14 +90,14 @@ def draw_attention(image: np.ndarray, hand: Hand, attention: AttentionMap) -> np
     """
     plain, into = window(image, hand.box, 1.6, ATTENTION_PX)
     weights = attention.weights
-    drawn = plain // 2  # darker, so that points show
-    for point, weight in zip(into(attention.samples.reshape(-1, 2)), weights.ravel() / weights.max(), strict=True):
-        if weight > LEAST_SHOWN:
-            shade = tuple(int(255 * weight**0.5 * c) for c in (1.0, 0.25, 0.25))
-            cv2.circle(drawn, point.round().astype(int).tolist(), 2, shade, -1, cv2.LINE_AA)
-    for point in into(attention.reference):
-        cv2.circle(drawn, point.round().astype(int).tolist(), 4, (255, 220, 60), -1, cv2.LINE_AA)
-    return np.hstack([plain, drawn])
+    with drawing(plain // 2) as (picture, draw):  # darker, so that points show
+        for point, weight in zip(into(attention.samples.reshape(-1, 2)), weights.ravel() / weights.max(), strict=True):
+            if weight > LEAST_SHOWN:
+                shade = tuple(int(255 * weight**0.5 * c) for c in (1.0, 0.25, 0.25))
+                draw.circle(tuple(point), 2, fill=shade)
+        for point in into(attention.reference):
+            draw.circle(tuple(point), 4, fill=(255, 220, 60))
+    return np.hstack([plain, np.asarray(picture)])
 
 
 def draw_overlay(image: np.ndarray, hands: Sequence[Hand], scale: float = 1.0) -> np.ndarray:
@@ -164,9 +161,9 @@ def _render(
     covered = fragments.face >= 0
     lit = np.zeros((*covered.shape, 3))
     lit[covered] = _lit(fragments.values[covered])
-    target = tuple(int(v) for v in (high - low))
-    mask = cv2.resize(covered.astype(np.float32), target, interpolation=cv2.INTER_AREA)[..., None]
-    summed = cv2.resize(lit, target, interpolation=cv2.INTER_AREA)
+    shape = (high[1] - low[1], s, high[0] - low[0], s)  # means over the finer pixels of each pixel
+    mask = covered.reshape(shape).mean((1, 3), dtype=np.float32)[..., None]
+    summed = lit.reshape(*shape, 3).mean((1, 3))
     return part, summed / np.maximum(mask, 1e-6), mask
 
 
@@ -210,15 +207,11 @@ def _padded(block: np.ndarray, height: int) -> np.ndarray:
 
 def with_boxes(image: np.ndarray, hands: Sequence[Detection]) -> np.ndarray:
     """A copy of the (H, W, 3) uint8 image with the boxes, sides and scores of hands, in their sides' colours."""
-    drawn = image.copy()
     scale = max(image.shape[:2]) / 640
-    for hand in hands:
-        colour = COLOURS[hand.side]
-        x1, y1, x2, y2 = (round(float(value)) for value in hand.box)
-        cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, max(1, round(2 * scale)))
-        label = f"{hand.side} {hand.score:.2f}"
-        place = (x1, max(y1 - round(4 * scale), round(14 * scale)))
-        cv2.putText(
-            drawn, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, colour, max(1, round(scale)), cv2.LINE_AA
-        )
-    return drawn
+    with drawing(image) as (picture, draw):
+        for hand in hands:
+            colour, corners = COLOURS[hand.side], tuple(float(value) for value in hand.box)
+            draw.rectangle(corners, outline=colour, width=max(1, round(2 * scale)))
+            place = (corners[0], max(corners[1] - 16 * scale, 0.0))
+            draw.text(place, f"{hand.side} {hand.score:.2f}", fill=colour, font=ImageFont.load_default(12 * scale))
+    return np.asarray(picture)

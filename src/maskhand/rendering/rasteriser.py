@@ -1,12 +1,10 @@
-"""A z-buffer rasteriser in Numba: no GL, no GPU. Triangles in, depth, face ids and interpolated attributes out."""
+"""A z-buffer rasteriser in NumPy: no GL, no GPU. Triangles in, depth, face ids and interpolated attributes out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-
-from maskhand.jit import jit
 
 NEAR_M = 0.02
 
@@ -27,95 +25,89 @@ def rasterise(points: np.ndarray, faces: np.ndarray, values: np.ndarray, size: t
     """Draw triangles.
 
     Args:
-        points: (V, 3) float32; x, y in pixels (the centre of the top left pixel is 0.5, 0.5), z in metres.
-        faces: (F, 3) int32. Triangles with a vertex nearer than 2 cm are dropped; winding does not matter.
-        values: (V, C) float32 attributes per vertex.
+        points: (V, 3); x, y in pixels (the centre of the top left pixel is 0.5, 0.5), z in metres.
+        faces: (F, 3). Triangles with a vertex nearer than 2 cm are dropped; winding does not matter.
+        values: (V, C) attributes per vertex.
         size: height and width in pixels.
 
     """
     height, width = size
-    face = np.full((height, width), -1, np.int32)
-    inverse = np.zeros((height, width), np.float32)
-    weights = np.zeros((height, width, 2), np.float32)
-    points = np.ascontiguousarray(points, np.float32)
-    faces = np.ascontiguousarray(faces, np.int32)
-    _draw(points, faces, face, inverse, weights)
-    out = np.zeros((height, width, values.shape[1]), np.float32)
-    _interpolate(points, faces, np.ascontiguousarray(values, np.float32), face, inverse, weights, out)
+    corners = np.asarray(points, np.float64)[faces]  # (F, 3, 3)
+    drawn = np.flatnonzero((corners[..., 2] >= NEAR_M).all(1))
+    slopes, offsets, drawn = _barycentric(corners, drawn)
+    inverse_z = 1 / corners[drawn, :, 2]
+    triangle, pixel_row, column = _covered(corners[drawn], slopes, offsets, size)
+    # One over depth is linear in the picture.
+    across, down = (np.einsum("fkc,fk->cf", slopes, inverse_z)).astype(np.float32)
+    constant = np.einsum("fk,fk->f", offsets, inverse_z).astype(np.float32)
+    x, y = column.astype(np.float32) + np.float32(0.5), pixel_row.astype(np.float32) + np.float32(0.5)
+    near = across[triangle] * x + (down[triangle] * y + constant[triangle])
+    pixel = pixel_row * width + column
+    nearest = np.zeros(height * width, np.float32)
+    np.maximum.at(nearest, pixel, near)
+    won = np.flatnonzero(near >= nearest[pixel])[::-1]  # of equal ones the first triangle, which is written last
+    owner = np.full(height * width, -1, np.int32)
+    owner[pixel[won]] = triangle[won]
+    seen = np.flatnonzero(owner >= 0)
+    of_seen = owner[seen]
+    place = np.stack([seen % width, seen // width], 1) + 0.5
+    shares = np.einsum("nkc,nc->nk", slopes[of_seen], place) + offsets[of_seen]
+    shares *= inverse_z[of_seen] / nearest[seen, None]
+    out = np.zeros((height * width, values.shape[1]), np.float32)
+    out[seen] = np.einsum("nk,nkc->nc", shares, np.asarray(values)[faces[drawn[of_seen]]])
+    face = np.full(height * width, -1, np.int32)
+    face[seen] = drawn[of_seen]
     with np.errstate(divide="ignore"):
-        depth = np.where(face >= 0, np.float32(1) / inverse, np.float32(np.inf))
-    return Fragments(face, depth, out)
+        depth = np.where(owner >= 0, np.float32(1) / nearest, np.float32(np.inf))
+    return Fragments(face.reshape(size), depth.reshape(size), out.reshape(height, width, -1))
 
 
-@jit
-def _draw(points, faces, face, inverse, weights):  # pragma: no cover (compiled code)
-    height, width = face.shape
-    for f in range(len(faces)):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        za, zb, zc = points[a, 2], points[b, 2], points[c, 2]
-        if za < NEAR_M or zb < NEAR_M or zc < NEAR_M:
-            continue
-        ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
-        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if abs(area) < np.float32(1e-9):
-            continue
-        left = max(0, int(np.ceil(min(ax, bx, cx) - np.float32(0.5))))
-        right = min(width - 1, int(np.floor(max(ax, bx, cx) - np.float32(0.5))))
-        top = max(0, int(np.ceil(min(ay, by, cy) - np.float32(0.5))))
-        bottom = min(height - 1, int(np.floor(max(ay, by, cy) - np.float32(0.5))))
-        scale = np.float32(1) / area
-        ia, ib, ic = np.float32(1) / za, np.float32(1) / zb, np.float32(1) / zc
-        step_b, step_c = (cy - ay) * scale, -(by - ay) * scale
-        for y in range(top, bottom + 1):
-            py = np.float32(y) + np.float32(0.5) - ay
-            px = np.float32(left) + np.float32(0.5) - ax
-            wb = (px * (cy - ay) - py * (cx - ax)) * scale
-            wc = (py * (bx - ax) - px * (by - ay)) * scale
-            for x in range(left, right + 1):
-                wa = np.float32(1) - wb - wc
-                if wa >= 0 and wb >= 0 and wc >= 0:
-                    near = wa * ia + wb * ib + wc * ic
-                    if near > inverse[y, x]:
-                        inverse[y, x] = near
-                        face[y, x] = f
-                        weights[y, x, 0] = wb
-                        weights[y, x, 1] = wc
-                wb += step_b
-                wc += step_c
+def _barycentric(corners: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Slopes (F, 3, 2) and offsets (F, 3) of the three shares as functions of x and y, of those drawn that have an
+    area.
+    """
+    xy = corners[drawn, :, :2]
+    following, last = np.roll(xy, -1, 1), np.roll(xy, -2, 1)
+    edge = last - following
+    normal = np.stack([-edge[..., 1], edge[..., 0]], -1)  # across the edge opposite each corner
+    area = np.einsum("fc,fc->f", normal[:, 0], xy[:, 0] - following[:, 0])
+    kept = np.abs(area) >= 1e-9
+    slopes = normal[kept] / area[kept, None, None]
+    return slopes, -np.einsum("fkc,fkc->fk", slopes, following[kept]), drawn[kept]
 
 
-@jit
-def _interpolate(points, faces, values, face, inverse, weights, out):  # pragma: no cover (compiled code)
-    height, width = face.shape
-    for y in range(height):
-        for x in range(width):
-            f = face[y, x]
-            if f < 0:
-                continue
-            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-            depth = np.float32(1) / inverse[y, x]
-            wb = weights[y, x, 0] * depth / points[b, 2]
-            wc = weights[y, x, 1] * depth / points[c, 2]
-            wa = np.float32(1) - wb - wc
-            for k in range(values.shape[1]):
-                out[y, x, k] = wa * values[a, k] + wb * values[b, k] + wc * values[c, k]
+def _covered(
+    corners: np.ndarray, slopes: np.ndarray, offsets: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Triangle, row and column of every pixel whose centre a triangle covers, triangle by triangle."""
+    top = np.ceil(corners[..., 1].min(1) - 0.5).clip(0).astype(np.int64)
+    bottom = np.floor(corners[..., 1].max(1) - 0.5).clip(None, size[0] - 1).astype(np.int64)
+    triangle, row = _ranges(top, bottom)
+    # In each row a share is at least 0 on one side of one column.
+    slope = slopes[triangle, :, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        edge = -(slopes[triangle, :, 1] * (row[:, None] + 0.5) + offsets[triangle]) / slope
+    left = np.where(slope > 0, edge, -np.inf).max(1)
+    right = np.where(slope < 0, edge, np.inf).min(1)
+    first = np.ceil(left.clip(0, size[1]) - 0.5 - 1e-7).clip(0).astype(np.int64)
+    last = np.floor(right.clip(-1, size[1]) - 0.5 + 1e-7).clip(None, size[1] - 1).astype(np.int64)
+    span, column = _ranges(first, last)
+    return triangle[span], row[span], column
+
+
+def _ranges(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All whole numbers from each `first` to its `last`: which range each is of, and the number."""
+    count = (last - first + 1).clip(0)
+    owner = np.repeat(np.arange(len(first)), count)
+    before = np.cumsum(count) - count
+    return owner, np.arange(len(owner)) - np.repeat(before - first, count)
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Area-weighted unit normals (V, 3), outwards for counter-clockwise faces."""
-    normals = np.zeros_like(vertices)
-    _accumulate_normals(vertices, faces, normals)
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    of_faces = np.cross(b - a, c - a)
+    normals = np.stack(
+        [np.bincount(faces.ravel(), np.repeat(axis, 3), len(vertices)) for axis in of_faces.T], 1
+    ).astype(vertices.dtype)
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-
-
-@jit
-def _accumulate_normals(vertices, faces, normals):  # pragma: no cover (compiled code)
-    for f in range(len(faces)):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
-        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
-        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        for v in (a, b, c):
-            normals[v, 0] += nx
-            normals[v, 1] += ny
-            normals[v, 2] += nz

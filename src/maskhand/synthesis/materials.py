@@ -42,10 +42,10 @@ class HandRegions:
 
     @classmethod
     def of(cls, model: HandModel) -> HandRegions:
-        template, faces = model.template.numpy(), model.faces.numpy().astype(np.int32)
+        template, faces = model.template, model.faces.astype(np.int32)
         normals = vertex_normals(template, faces)
-        joints, tips = model.joint_template.numpy(), template[model.tips.numpy()]
-        weights = model.skin_weights.numpy()
+        joints, tips = model.joint_template, template[model.tips]
+        weights = model.skin_weights
         palm = _smooth(-normals[:, 1], -0.2, 0.5)
         _, _, thumb_up = thumb_axes(model)
         thumb_up = thumb_up * np.sign(thumb_up @ np.array([0.0, 1.0, 1.0]))

@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from maskhand.geometry.rotations import matrix_from_axis_angle, random_rotations
+from maskhand.geometry.rotations import matrix_from_axis_angle
 from maskhand.hand_model.collision import has_collision
 from maskhand.hand_model.joint_axes import JointAxes
 from maskhand.hand_model.layer import HandModel
+from maskhand.synthesis.views import random_rotations
 
 # The fingers in the model's order: index, middle, little, ring; the thumb comes last.
 DIP_PER_PIP, DIP_AT_0 = np.array([0.46, 0.62, 0.62, 0.68]), np.array([-4.0, -4.0, 0.0, -1.0])

@@ -34,10 +34,10 @@ class SceneRenderer:
     def __init__(self, model: HandModel, size: int, backgrounds: str | None = None) -> None:
         self.size, self.canvas, self.backgrounds = size, int(size * OVERSAMPLING), backgrounds
         self.volume = texture_volume()
-        faces = model.faces.numpy().astype(np.int32)
+        faces = model.faces.astype(np.int32)
         self.loop = wrist_loop(faces, model)
         self.open_faces = faces[~np.isin(faces, self.loop).all(1)]  # the forearm takes the place of the wrist's cap
-        own = model.skin_weights.numpy().argmax(1)
+        own = model.skin_weights.argmax(1)
         bone = np.array([15] + [3 * _MODEL_FINGER_TO_KEYPOINTS[(j - 1) // 3] + (j - 1) % 3 for j in range(1, 16)])
         self.own = bone[own].astype(np.int64)
 
@@ -101,7 +101,7 @@ class SceneRenderer:
 
 def wrist_loop(faces: np.ndarray, model: HandModel) -> np.ndarray:
     """The vertices around the wrist in order: those the wrist joint is the mean of."""
-    members = np.flatnonzero(model.joint_regressor.numpy()[0] > 0)
+    members = np.flatnonzero(model.joint_regressor[0] > 0)
     member = set(members.tolist())
     cap = np.array([f for f in faces if all(int(v) in member for v in f)])
     edges = {(int(a), int(b)) for f in cap for a, b in ((f[0], f[1]), (f[1], f[2]), (f[2], f[0]))}

@@ -86,7 +86,7 @@ class SceneGenerator:
         self.model, self.config, self.seed = model, config, seed
         self.prior = PosePrior(model)
         self.regions = HandRegions.of(model)
-        self.rest = model.template.numpy().astype(np.float64)
+        self.rest = model.template.astype(np.float64)
         self.renderer = SceneRenderer(model, config.size, config.backgrounds)
 
     def samples(self, start: int, stop: int) -> Iterator[SyntheticSample]:

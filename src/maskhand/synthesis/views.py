@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from maskhand.geometry.crop import CropConfig
-from maskhand.geometry.rotations import random_rotations
 
 # Palm towards the camera, fingers up: columns are where the rest hand's axes point (camera: x right, y down, z
 # forward).
@@ -42,6 +43,18 @@ def _draw_any_view(rng: np.random.Generator) -> np.ndarray:
         yaw = rng.choice([0, np.pi])
     tilt = rotation_about(pitch + rng.normal(0, spread), 0) @ rotation_about(yaw + rng.normal(0, spread), 1)
     return tilt @ _PALM_VIEW
+
+
+def random_rotations(count: int, generator: torch.Generator | None = None) -> Float[Tensor, "count 3 3"]:
+    """Uniform over SO(3): normalised Gaussian quaternions (Shoemake 1992)."""
+    q = torch.nn.functional.normalize(torch.randn(count, 4, generator=generator), dim=-1)
+    w, x, y, z = q.unbind(-1)
+    rows = [
+        torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], dim=-1),
+        torch.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], dim=-1),
+        torch.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], dim=-1),
+    ]
+    return torch.stack(rows, dim=-2)
 
 
 def rotation_about(angle: float, axis: int) -> np.ndarray:

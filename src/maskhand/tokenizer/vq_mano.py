@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from maskhand.errors import ConfigError
-from maskhand.geometry.fixed_tensor import fixed_tensor
+from maskhand.geometry.arrays import Constant
 from maskhand.geometry.rotations import matrix_from_6d, six_from_matrix
 from maskhand.tokenizer.codebook import Codebook
+from maskhand.tokenizer.config import TokenizerConfig
 
-JOINTS = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenizerConfig:
-    """How VQ-MANO spells a hand pose in discrete tokens."""
-
-    token_count: int = 64
-    """Tokens per pose; 16 times a power of two (Table 7: 16, 32, 64, 128)."""
-    codebook_size: int = 2048
-    """(Table 8: 1024, 2048, 4096)."""
-    code_dim: int = 256
-    """(Table 8: 128, 256)."""
-    width: int = 128
-    """Channels of the convolutions (TokenHMR: 512)."""
-    depth: int = 3
-    """ResBlocks at the resolution of the joints."""
-    token_depth: int = 1
-    """ResBlocks at the resolution of the tokens."""
-    dilation_growth: int = 3
-    """Dilation of ResBlock k is this to the power k (TokenHMR)."""
-    ema_decay: float = 0.99
-    """(TokenHMR)."""
-    reset_below: float = 1.0
-    """Average count under which a code is reset (TokenHMR)."""
-
-    def __post_init__(self) -> None:
-        ratio = self.token_count / JOINTS
-        if ratio < 1 or ratio != int(ratio) or int(ratio) & (int(ratio) - 1):
-            raise ConfigError(f"tokenizer.token_count is {self.token_count}; it must be 16 times a power of two")
-        for name in ("codebook_size", "code_dim", "width", "depth"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"tokenizer.{name} is {getattr(self, name)}; it must be at least 1")
-
-    @property
-    def doublings(self) -> int:
-        return (self.token_count // JOINTS).bit_length() - 1
+_NO_TURN = Constant([1.0, 0, 0, 0, 1, 0])
 
 
 class ResBlock(nn.Module):
@@ -120,7 +82,7 @@ class VqMano(nn.Module):
     def decode_embeddings(self, z: Float[Tensor, "B L D"]) -> Float[Tensor, "B 16 3 3"]:
         """Pose from code vectors, or from a mixture of them (paper Section 3.3)."""
         six = self.decoder(z.transpose(1, 2)).transpose(1, 2)
-        return matrix_from_6d(six + fixed_tensor((1.0, 0, 0, 0, 1, 0), six.device, six.dtype))
+        return matrix_from_6d(six + _NO_TURN.on(six))
 
     def decode(self, tokens: Int[Tensor, "B L"]) -> Float[Tensor, "B 16 3 3"]:
         """Pose from tokens."""

@@ -18,7 +18,7 @@ from maskhand.data.cached import CachedSamples, mixed_batches
 from maskhand.data.live import live_batches, with_photos
 from maskhand.detection.landmark_network import LandmarkNetwork, shared_landmark_network
 from maskhand.hand_model.free_hand import free_hand_data
-from maskhand.inference.hand_network import HandNetwork
+from maskhand.runtime.hand_network import HandNetwork
 from maskhand.synthesis.scenes import TRAINING_SCENES
 from maskhand.training.settings import ModelTraining
 

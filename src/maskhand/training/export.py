@@ -20,7 +20,7 @@ from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.layer import HandModel
 from maskhand.inference.calibration import Calibration
 from maskhand.inference.config import InferenceConfig
-from maskhand.inference.hand_network import HandNetwork
+from maskhand.runtime.hand_network import HandNetwork
 
 
 def export_weights(weights: str | Path, out: str | Path, cache: str | Path, *, limit: int = 2000) -> str:

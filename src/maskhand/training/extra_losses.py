@@ -11,14 +11,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from maskhand.geometry.arrays import Constant
 from maskhand.geometry.camera import project_in_crop, scale_in_crop, translation_from_weak
-from maskhand.geometry.fixed_tensor import fixed_tensor
 from maskhand.hand_model.collision import penetration_depths
 from maskhand.hand_model.skeleton import KEYPOINT_PARENTS
 from maskhand.keypoints.heatmap_head import HeatmapKeypoints, KeypointHead
 from maskhand.training.paper_losses import weighted_mean
 from maskhand.training.part_maps import PARTS, part_maps
 
+_PARENTS = Constant(KEYPOINT_PARENTS[1:], integers=True)
 EXPECTED_DEPTH_ERROR = 0.07
 """Mean error of a keypoint's depth at which its certainty is 1, crop from -1 to 1."""
 
@@ -136,7 +137,7 @@ def heatmap_losses(
     """Losses of the heat maps' keypoints and depths, of the last map and of intermediate ones."""
     heat = head.target_heat(target.places)
     everyone, by_depth = torch.ones_like(labelled), labelled + weights.photo_depth * (1 - labelled)
-    parents = fixed_tensor(KEYPOINT_PARENTS[1:], target.depth.device)
+    parents = _PARENTS.on(target.depth)
 
     def losses(maps: HeatmapKeypoints) -> dict[str, Tensor]:
         deeper = maps.keypoints.depth - target.depth

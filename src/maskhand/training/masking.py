@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,7 +10,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from maskhand.errors import ConfigError
-from maskhand.model.unmasking import random_mask
 from maskhand.types import Keypoints2D
 
 
@@ -54,6 +54,18 @@ class HiddenTokens:
     own: Bool[Tensor, " B"]
     """Samples whose visible tokens are to be the model's own."""
     visible: Int[Tensor, "B L"]
+
+
+def random_mask(
+    batch: int, length: int, *, low: float = 0.0, high: float = 1.0, device: torch.device | str = "cpu"
+) -> Bool[Tensor, "batch length"]:
+    """Training masks: m = ceil(gamma(tau) L) tokens per sample, tau ~ U(low, high); at least one is hidden (Table
+    13).
+    """
+    tau = low + (high - low) * torch.rand(batch, device=device)
+    count = (torch.cos(tau * math.pi / 2) * length).ceil().clamp(1, length)
+    order = torch.rand(batch, length, device=device).argsort(1).argsort(1)
+    return order < count[:, None]
 
 
 def hide_tokens(

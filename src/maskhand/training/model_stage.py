@@ -19,7 +19,7 @@ from maskhand.errors import ConfigError
 from maskhand.evaluation.reconstruction import reconstructed
 from maskhand.evaluation.synthetic import TEST_SEED
 from maskhand.hand_model.layer import HandModel
-from maskhand.inference.hand_network import HandNetwork
+from maskhand.runtime.hand_network import HandNetwork
 from maskhand.tokenizer.vq_mano import VqMano
 from maskhand.training.batches import cached_batches, image_batches, live_seed
 from maskhand.training.loop import Stage

@@ -12,10 +12,11 @@ from maskhand.data.cached import batch_keypoints
 from maskhand.fitting.prediction_fit import fit_prediction
 from maskhand.hand_model.joint_conventions import landmark_positions
 from maskhand.hand_model.layer import HandModel
-from maskhand.inference.hand_network import Encoded, HandNetwork
-from maskhand.inference.spread import pose_spread
 from maskhand.keypoints.fusion import fuse_keypoints, keypoint_disagreement
 from maskhand.model.maskhand import Context
+from maskhand.model.unmasking import draw_blends
+from maskhand.runtime.hand_network import Encoded, HandNetwork
+from maskhand.runtime.spread import pose_spread, spread_numbers
 from maskhand.training import extra_losses
 from maskhand.training.masking import HiddenTokens, disturb_keypoints, hide_tokens
 from maskhand.training.paper_losses import hand_losses, masked_cross_entropy, weighted_mean
@@ -52,6 +53,7 @@ class ModelObjective(nn.Module):
         with torch.no_grad(), torch.autocast(labelled.device.type, enabled=False):
             tokens = model.tokenizer.encode(batch["pose"])
         hidden = hide_tokens(tokens, labelled, len(model.codes), self.masking)
+        coarse = model.coarse_head(encoded.pyramid[-1])
         context = network.context(encoded, disturb_keypoints(self._pose_2d(encoded, landmarks), self.masking))
         visible = self._visible_codes(context, hidden)
         logits = model.predict(context, visible, hidden.mask)
@@ -62,15 +64,15 @@ class ModelObjective(nn.Module):
             mixture = log_probabilities.exp() @ model.codes
             embedding = torch.where((hidden.mask | hidden.wrong)[..., None], mixture, visible)
             pose = model.tokenizer.decode_embeddings(embedding)
-            terms = self._hand_terms(batch, pose, context, labelled)
+            shape, camera = (values.float() for values in coarse)
+            terms = self._hand_terms(batch, pose, shape, camera, labelled)
             terms["mask"] = masked_cross_entropy(log_probabilities, tokens, hidden.mask, labelled)
             if encoded.heatmaps is not None:
                 terms |= self._heatmap_terms(batch, encoded, labelled)
                 blank = hidden.mask.all(1)
                 if self.extra.fitted and bool(blank.any()):
-                    prediction = self._prediction(encoded, landmarks, pose, context, log_probabilities.detach()).rows(
-                        blank
-                    )
+                    hands = self._prediction(encoded, landmarks, pose, shape, camera, log_probabilities.detach())
+                    prediction = hands.rows(blank)
                     terms = self._with_fitted(terms, prediction, batch["keypoints_3d"][blank], labelled[blank])
         weights = {**vars(self.paper), **vars(self.extra)}
         loss = sum(weights[name] * term for name, term in terms.items())
@@ -110,10 +112,9 @@ class ModelObjective(nn.Module):
         return visible
 
     def _hand_terms(
-        self, batch: dict[str, Tensor], pose: Tensor, context: Context, labelled: Float[Tensor, " B"]
+        self, batch: dict[str, Tensor], pose: Tensor, shape: Tensor, camera: Tensor, labelled: Float[Tensor, " B"]
     ) -> dict[str, Tensor]:
         """Losses on the decoded hand: the paper's on labelled samples, ours on photos."""
-        shape, camera = context.shape.float(), context.weak_camera.float()
         keypoints = self.hand_model.keypoints(pose, shape)
         terms = hand_losses(batch, pose, shape, camera, keypoints, labelled)
         if bool((labelled == 0).any()):
@@ -153,22 +154,33 @@ class ModelObjective(nn.Module):
         return terms
 
     def _prediction(
-        self, encoded: Encoded, landmarks: Keypoints2D, pose: Tensor, context: Context, log_probabilities: Tensor
+        self,
+        encoded: Encoded,
+        landmarks: Keypoints2D,
+        pose: Tensor,
+        shape: Tensor,
+        camera: Tensor,
+        log_probabilities: Tensor,
     ) -> Prediction:
         """First rounds as the fit gets them at inference, with gradients."""
         heatmaps, probabilities = encoded.heatmaps, log_probabilities.exp()
         if heatmaps is None:
             raise ValueError("the fit needs keypoints of the network's own")
         token_confidence, tokens = probabilities.max(-1)
-        shape = context.shape.float()
+        with torch.no_grad():
+            codes = self.network.model.codes
+            others = draw_blends(probabilities, codes, spread_numbers(probabilities.shape[1]))
+            embedding = others.transpose(1, 2).flatten(0, 1)
+            drawn = self.network.model.tokenizer.decode_embeddings(embedding).unflatten(0, (len(pose), -1))
+            spread = pose_spread(self.hand_model, drawn, pose, shape)
         return Prediction(
             pose=pose,
             shape=shape,
-            weak_camera=context.weak_camera.float(),
+            weak_camera=camera,
             keypoints=fuse_keypoints(heatmaps.keypoints, landmarks, self.inference.fusion),
             tokens=tokens,
             token_confidence=token_confidence,
-            spread=pose_spread(self.network.model.tokenizer, self.hand_model, probabilities, pose, shape),
+            spread=spread,
             heatmap_confidence=heatmaps.keypoints.confidence,
             disagreement=keypoint_disagreement(heatmaps.keypoints.xy, landmarks.xy),
             depth_certainty=heatmaps.depth_certainty,

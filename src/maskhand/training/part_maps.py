@@ -6,15 +6,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from maskhand.geometry.fixed_tensor import fixed_tensor
+from maskhand.geometry.arrays import Constant
 from maskhand.hand_model.collision import BONE_ENDS, FINGER_RADII_M
 
 PARTS = 17
 """Nothing, the palm, 15 finger bones."""
 _PALM_RADIUS_M = 0.012  # four capsules that leave no gaps
-_RADII_M = (*FINGER_RADII_M, *[_PALM_RADIUS_M] * 4)
-_ENDS = tuple(tuple(tuple(end) for end in bone) for bone in BONE_ENDS.tolist())
-_PART = (*range(2, 17), *[1] * 4)
+_RADII = Constant([*FINGER_RADII_M, *[_PALM_RADIUS_M] * 4])
+_ENDS = Constant(BONE_ENDS)
+_PART = Constant([*range(2, 17), *[1] * 4], integers=True)
 
 
 def part_maps(
@@ -27,9 +27,9 @@ def part_maps(
     scale: how much of the crop a metre takes.
     x, y: centres of the cells.
     """
-    ends = fixed_tensor(_ENDS, points.device, points.dtype)
+    ends = _ENDS.on(points)
     start, stop = torch.einsum("sek,bkc->ebsc", ends, points)  # (B, 19, 3)
-    radius = scale[:, None] * fixed_tensor(_RADII_M, points.device, points.dtype)  # (B, 19)
+    radius = scale[:, None] * _RADII.on(points)  # (B, 19)
     along = stop - start
     from_x = x - start[..., :1]  # (B, 19, W)
     from_y = y - start[..., 1:2]  # (B, 19, H)
@@ -41,5 +41,5 @@ def part_maps(
     depth = start[..., 2, None, None] + share * along[..., 2, None, None] - bulge.clamp(min=0).sqrt()
     nearest, bone = torch.where(bulge > 0, depth, torch.inf).flatten(2).min(1)  # (B, N)
     shown = nearest.isfinite()
-    part = fixed_tensor(_PART, points.device)[bone] * shown
+    part = _PART.on(points)[bone] * shown
     return part, torch.where(shown, nearest, 0.0)

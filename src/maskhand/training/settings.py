@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from maskhand.errors import ConfigError
 from maskhand.inference.config import InferenceConfig
-from maskhand.inference.hand_network import NetworkConfig
+from maskhand.runtime.config import NetworkConfig
 from maskhand.training.extra_losses import ExtraLosses
 from maskhand.training.masking import MaskConfig
 from maskhand.training.paper_losses import PaperLosses

@@ -15,7 +15,8 @@ from maskhand.config import to_dict
 from maskhand.evaluation.tokenizer import held_out_poses, tokenizer_errors
 from maskhand.hand_model.layer import HandModel
 from maskhand.synthesis.pose_prior import PosePrior
-from maskhand.tokenizer.vq_mano import TokenizerConfig, VqMano
+from maskhand.tokenizer.config import TokenizerConfig
+from maskhand.tokenizer.vq_mano import VqMano
 from maskhand.training.loop import Stage
 from maskhand.training.schedule import TrainConfig
 

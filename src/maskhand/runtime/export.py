@@ -1,0 +1,129 @@
+"""The networks' graphs as ONNX files."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper
+from torch import nn
+from torch.onnx import register_custom_op_symbolic, symbolic_helper
+
+from maskhand.hand_model.layer import HandModel
+from maskhand.runtime.graphs import Graph, Hand, detection_graphs, hand_graphs
+from maskhand.runtime.hand_network import HandNetwork
+from maskhand.runtime.onnx_engine import graph_sizes
+
+OPSET = 18
+TRACED_BATCH = 2
+"""Not 1, which would be taken for a broadcast."""
+
+
+def export_graphs(folder: Path, network: HandNetwork, hand_model: HandModel) -> list[Path]:
+    """Every graph as a file of its own, weights inside (float32), batch dynamic.
+
+    Args:
+        folder: exists.
+        network: trained.
+        hand_model: right hand.
+
+    """
+    paths = []
+    for name, graph in {**detection_graphs(), **hand_graphs(network), "hand": Hand(hand_model)}.items():
+        paths.append(folder / f"{name}.onnx")
+        onnx.save(traced(graph), paths[-1])
+    return paths
+
+
+def export_bare_graphs(folder: Path, network: HandNetwork) -> None:
+    """The graphs without their weights, and index.json: the shapes of the tensors that each needs, by name, and of
+    which sizes the network is. The package ships these.
+    """
+    names = {}
+    for name, graph in {**detection_graphs(), **hand_graphs(network)}.items():
+        model = traced(graph)
+        names[name] = _take_weights_out(model, set(graph.network.state_dict()))  # type: ignore[operator, union-attr]
+        onnx.save(model, folder / f"{name}.onnx")
+    sizes = graph_sizes(network.config, network.model.tokenizer.config)
+    (folder / "index.json").write_text(json.dumps({"sizes": sizes, "weights": names}, indent=1) + "\n")
+
+
+def traced(graph: Graph) -> onnx.ModelProto:
+    """The graph as an ONNX model."""
+    inputs = graph.example(TRACED_BATCH)
+    with torch.inference_mode():
+        outputs = list(graph(*inputs))
+    named = [*graph.inputs, *outputs]
+    file = io.BytesIO()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer warns of every size that it takes for fixed
+        register_custom_op_symbolic("aten::prelu", _prelu, OPSET)
+        torch.onnx.export(
+            _Tuple(graph).eval(),
+            inputs,
+            file,  # type: ignore[arg-type]
+            dynamo=False,
+            opset_version=OPSET,
+            do_constant_folding=False,
+            input_names=list(graph.inputs),
+            output_names=outputs,
+            dynamic_axes={name: {0: "batch"} for name in named},
+        )
+    model = onnx.load_from_string(file.getvalue())
+    model.producer_name, model.producer_version = "maskhand", ""
+    model.graph.name = type(graph).__name__.lower()
+    for node in model.graph.node:
+        node.ClearField("doc_string")
+    return model
+
+
+class _Tuple(nn.Module):
+    """The tracer takes no outputs by name."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(self.graph(*inputs).values())
+
+
+def _take_weights_out(model: onnx.ModelProto, names: set[str]) -> dict[str, list[int]]:
+    """Each of these initializers in half precision, outside, and a cast in its place; returns their shapes."""
+    taken, casts = {}, []
+    for tensor in model.graph.initializer:
+        name = tensor.name.removeprefix("graph.network.")
+        if name not in names or tensor.data_type != TensorProto.FLOAT:
+            continue
+        casts.append(helper.make_node("Cast", [name], [tensor.name], to=TensorProto.FLOAT))
+        tensor.ClearField("raw_data")
+        tensor.name, tensor.data_type, tensor.data_location = name, TensorProto.FLOAT16, TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="weights")
+        taken[name] = list(tensor.dims)
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return taken
+
+
+def _constant(g: Any, values: np.ndarray) -> Any:
+    return g.op("Constant", value_t=torch.from_numpy(values))
+
+
+def _prelu(g: Any, x: Any, slope: Any) -> Any:
+    """S x + (1 - s) relu(x), as depthwise convolutions: these keep ONNX Runtime's blocked layout, PRelu does not."""
+    channels = int(symbolic_helper._get_tensor_dim_size(slope, 0) or 0)
+    kernel = g.op("Reshape", slope, _constant(g, np.array([channels, 1, 1, 1])))
+    one = _constant(g, np.ones((channels, 1, 1, 1), np.float32))
+
+    def scaled(y: Any, by: Any) -> Any:
+        return g.op("Conv", y, by, group_i=channels, kernel_shape_i=[1, 1])
+
+    positive = g.op("Relu", scaled(x, one))
+    return g.op("Add", scaled(x, kernel), scaled(positive, g.op("Sub", one, kernel)))

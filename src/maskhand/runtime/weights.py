@@ -1,0 +1,86 @@
+"""A weight file as the engines read it: NumPy arrays one by one, mapped from disk, and its config."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from maskhand.config import build
+from maskhand.errors import AssetError
+from maskhand.runtime.config import NetworkConfig
+from maskhand.tokenizer.config import TokenizerConfig
+
+
+class WeightFile:
+    """A safetensors file that maskhand wrote.
+
+    Raises:
+        AssetError: it is missing, damaged, or was not written by maskhand.
+
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise AssetError(f"weights {path} do not exist")
+        try:
+            self._file = safe_open(self.path, framework="numpy")
+            metadata = self._file.metadata() or {}
+        except (SafetensorError, OSError) as error:
+            raise AssetError(f"weights {path} are damaged or no safetensors file: {error}") from error
+        if "config" not in metadata:
+            raise AssetError(f"weights {path} carry no config; they were not written by maskhand")
+        self.config: dict[str, Any] = json.loads(metadata["config"])
+
+    @property
+    def names(self) -> set[str]:
+        """Of all tensors."""
+        return set(self._file.keys())
+
+    def tensor(self, name: str) -> np.ndarray:
+        """One tensor, in half precision where it is stored so."""
+        return self._file.get_tensor(name)
+
+    def check(self, shapes: dict[str, list[int]]) -> None:
+        """Raise unless the file holds tensors of these names and shapes.
+
+        Raises:
+            AssetError: one is missing or misshapen.
+
+        """
+        missing = sorted(set(shapes) - self.names)
+        if missing:
+            raise AssetError(f"weights {self.path} do not fit the model: missing {missing[:3]}")
+        for name, shape in shapes.items():
+            own = self._file.get_slice(name).get_shape()
+            if own != shape:
+                raise AssetError(f"weights {self.path}: {name} has shape {tuple(own)}, the model wants {tuple(shape)}")
+
+    @cached_property
+    def network(self) -> NetworkConfig:
+        """Sizes of the network.
+
+        Raises:
+            AssetError: the file holds none.
+
+        """
+        return build(NetworkConfig, self._section("network"))
+
+    @cached_property
+    def tokenizer(self) -> TokenizerConfig:
+        """Sizes of the tokenizer."""
+        return build(TokenizerConfig, self._section("tokenizer"))
+
+    def _section(self, name: str) -> Any:
+        if "network" not in self.config or "tokenizer" not in self.config:
+            old = "; it was written by maskhand 0.13 or earlier, train or load it with that release"
+            raise AssetError(
+                f"{self.path} holds no MaskHand network (its config has {', '.join(self.config) or 'nothing'})"
+                + old * ("model" in self.config)
+            )
+        return self.config[name]
