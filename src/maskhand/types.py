@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from array_api_compat import array_namespace
 
-from maskhand.geometry.arrays import Array
+from maskhand.geometry.arrays import Array, namespace
 from maskhand.geometry.crop import Crop
 
 Side = Literal["left", "right"]
@@ -165,7 +164,7 @@ def _concatenated(values: Sequence[Any]) -> Any:
     if any(value is None for value in values):
         return None
     if not isinstance(values[0], Keypoints2D):
-        return array_namespace(*values).concat(list(values), axis=0)
+        return namespace(*values).concat(list(values), axis=0)
     arrays: dict[str, Any] = {name: _concatenated([getattr(v, name) for v in values]) for name in KEYPOINT_ARRAYS}
     return replace(values[0], **arrays)
 

@@ -9,7 +9,7 @@ from torch.nn.functional import grid_sample
 
 from maskhand.errors import ConfigError
 from maskhand.model.config import EncoderConfig, ModelConfig
-from maskhand.model.deformable_attention import DeformableAttention, gathered
+from maskhand.model.deformable_attention import DeformableAttention, sampled_by_products
 from maskhand.model.encoder import Pyramid
 from maskhand.model.unmasking import Sampling
 
@@ -101,10 +101,10 @@ def test_depth_of_keypoints_counts_where_it_is_known() -> None:
     assert read(unknown[0]).isfinite().all()
 
 
-def test_the_exported_gather_samples_what_grid_sample_does() -> None:
-    values, at = torch.rand(3, 5, 7, 4), 1.4 * (2 * torch.rand(3, 6, 2, 2) - 1)
-    expected = grid_sample(values, at, align_corners=False, padding_mode="border")
-    torch.testing.assert_close(gathered(values, at), expected)
+def test_the_exported_products_sample_what_grid_sample_does() -> None:
+    values, at, weights = torch.rand(3, 5, 7, 4), 1.4 * (2 * torch.rand(3, 6, 2, 2) - 1), torch.rand(3, 6, 2)
+    expected = (grid_sample(values, at, align_corners=False, padding_mode="border") * weights[:, None]).sum(-1)
+    torch.testing.assert_close(sampled_by_products(values, at, weights), expected)
 
 
 def test_deformable_attention_reads_what_lies_under_its_reference() -> None:

@@ -11,6 +11,15 @@ from rich.markup import escape
 from maskhand.cli import data, demo, detect, evaluate, export, hypotheses, preview, reconstruct, train
 from maskhand.errors import MaskHandError
 
+EXTRAS = {
+    "torch": "torch",
+    "onnx": "torch",
+    "array_api_compat": "torch",
+    "transformers": "vit",
+    **dict.fromkeys(("cv2", "numba", "lightning_fabric", "yaml", "skimage", "sklearn"), "train"),
+}
+"""Which extra brings a package that not every installation has."""
+
 app = typer.Typer(
     name="maskhand",
     help="3D hand meshes from single photos, with a confidence for every joint.\n\n"
@@ -55,6 +64,16 @@ def main() -> None:
         app()
     except (MaskHandError, OSError) as error:
         Console(stderr=True).print(f"[bold red]Error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        Console(stderr=True).print(
+            f"[bold red]Error:[/bold red] this needs the package {error.name}: pip install 'maskhand\\[{extra}]'",
+            highlight=False,
+            soft_wrap=True,
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         Console(stderr=True).print("Stopped.")

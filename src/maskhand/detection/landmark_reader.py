@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from array_api_compat import array_namespace
 
-from maskhand.geometry.arrays import Array, to_numpy
+from maskhand.geometry.arrays import Array, namespace, to_numpy
 from maskhand.geometry.boxes import box_around
 from maskhand.geometry.crop import Crop, crop_around, crop_of_box
 from maskhand.types import Detection, Engine, Keypoints2D
@@ -88,5 +87,5 @@ def keypoints_in_crop(points: Array, presence: Array) -> Keypoints2D:
     confidence of each.
     """
     depth = 2 * (points[..., 2] - points[:, :1, 2])
-    confidence = presence[:, None] + array_namespace(points).zeros_like(depth)
+    confidence = presence[:, None] + namespace(points).zeros_like(depth)
     return Keypoints2D(points[..., :2] * 2 - 1, confidence, depth, presence, "landmark_network", "landmark_network")

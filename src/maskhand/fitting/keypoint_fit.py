@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from array_api_compat import array_namespace
 from jaxtyping import Float
 
 from maskhand.errors import ConfigError
-from maskhand.geometry.arrays import Array, Constant, like
+from maskhand.geometry.arrays import Array, Constant, like, namespace
 from maskhand.geometry.camera import project_in_crop, projection_gradient
 from maskhand.geometry.rotations import matrix_from_axis_angle, skew_matrix
 from maskhand.hand_model.collision import penetration_depths
@@ -95,7 +94,7 @@ def turn_precision(model: HandModel, expected: Float[Array, "7 3"]) -> Float[Arr
     `FitConfig.expected_turns`.
     """
     frame = _joint_frames(model).on(expected)
-    kinds = array_namespace(expected).take(expected, _KIND_OF_JOINT.on(expected), axis=0)  # (16, 3)
+    kinds = namespace(expected).take(expected, _KIND_OF_JOINT.on(expected), axis=0)  # (16, 3)
     return (frame.mT * kinds[:, None] ** -2) @ frame
 
 
@@ -120,7 +119,7 @@ def _by_turn(
     points: Float[Array, "B 21 3"], own: Float[Array, "B 21 3"], rotation: Float[Array, "B 16 3 3"]
 ) -> Float[Array, "B 21 16 3 3"]:
     """How points that go with the keypoints move with each joint's turn in its own axes."""
-    centres = array_namespace(own).take(own, _JOINT_KEYPOINT.on(own), axis=1)
+    centres = namespace(own).take(own, _JOINT_KEYPOINT.on(own), axis=1)
     lever = points[:, :, None] - centres[:, None]  # (B, 21, 16, 3)
     return -skew_matrix(lever) @ rotation[:, None] * _MOVES.on(own)
 
@@ -146,7 +145,7 @@ class _Problem:
         """The cost (B,), and its curvature (B, 51, 51) and slope (B, 51) by turns and shift; `total`: all turns so
         far.
         """
-        xp = array_namespace(pose)
+        xp = namespace(pose)
         own = self.model.keypoints(pose, self.shape)  # (B, 21, 3), wrist at the origin
         rotation = global_rotations(pose)  # (B, 16, 3, 3)
         cost, residual, jacobian = self._reprojection(own, rotation, translation)
@@ -169,7 +168,7 @@ class _Problem:
 
     def _reprojection(self, own: Array, rotation: Array, translation: Array) -> tuple[Array, Array, Array]:
         """Cost (B,), residual (B, 63) and its change by turns and shift (B, 63, 51), of the keypoints alone."""
-        xp = array_namespace(own)
+        xp = namespace(own)
         points = own if self.offsets is None else own + carried(rotation, self.offsets)
         scale = 2 * self.focal / translation[:, None, 2:]  # metres at the wrist to the target's unit
         depth = scale * (points - points[:, :1])[..., 2:]
@@ -193,7 +192,7 @@ def _flat(array: Array, first: int, last: int) -> Array:
     """With the axes from `first` to `last` as one."""
     shape = array.shape
     joined = int(np.prod(shape[first : last + 1]))
-    return array_namespace(array).reshape(array, (*shape[:first], joined, *shape[last + 1 :]))
+    return namespace(array).reshape(array, (*shape[:first], joined, *shape[last + 1 :]))
 
 
 def fit_keypoints(
@@ -229,7 +228,7 @@ def fit_keypoints(
         expected_turns: in place of `config.expected_turns`, to learn them through the fit.
 
     """
-    xp = array_namespace(pose)
+    xp = namespace(pose)
     if expected_turns is None:
         expected_turns = like(config.expected_turns, pose)
     precision = turn_precision(model, expected_turns) + xp.zeros_like(pose)
@@ -257,7 +256,7 @@ def fit_keypoints(
 
 def _held(precision: Float[Array, "B 16 3 3"], shift_precision: float) -> Float[Array, "B 51 51"]:
     """The inverse covariance of all turns and the shift."""
-    xp, batch = array_namespace(precision), precision.shape[0]
+    xp, batch = namespace(precision), precision.shape[0]
     own = like(np.eye(16), precision)[:, None, :, None] * precision[:, :, :, None, :]  # (B, 16, 3, 16, 3)
     turns = xp.reshape(own, (batch, 48, 48))
     shift = like(shift_precision * np.eye(3), precision) + xp.zeros_like(precision[:, 0])
@@ -270,7 +269,7 @@ def _levenberg_marquardt(
     problem: _Problem, pose: Float[Array, "B 16 3 3"], translation: Float[Array, "B 3"]
 ) -> tuple[Float[Array, "B 16 3 3"], Float[Array, "B 3"]]:
     """A step that makes a hand's cost larger is taken back, and its next one is shorter."""
-    xp = array_namespace(pose)
+    xp = namespace(pose)
     state = [pose, xp.zeros_like(pose[..., 0]), translation]
     costs = problem.linearised(*state)
     damping, diagonal = xp.full_like(costs[0], problem.config.damping), like(np.eye(51), pose)
@@ -289,5 +288,5 @@ def _levenberg_marquardt(
 
 def _chosen(better: Array, new: list[Array], old: list[Array]) -> list[Array]:
     """Each hand's new values where they are better, else its old ones."""
-    xp = array_namespace(better)
+    xp = namespace(better)
     return [xp.where(xp.reshape(better, (-1, *[1] * (a.ndim - 1))), a, b) for a, b in zip(new, old, strict=True)]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from array_api_compat import array_namespace
 from jaxtyping import Float
 
 from maskhand.fitting.keypoint_fit import FitConfig, fit_keypoints
-from maskhand.geometry.arrays import Array
+from maskhand.geometry.arrays import Array, namespace
 from maskhand.geometry.camera import CROP_FOCAL, project_in_crop, translation_from_weak, weak_from_translation
 from maskhand.hand_model.joint_conventions import landmark_offsets, landmark_positions
 from maskhand.hand_model.layer import HandModel
@@ -55,7 +54,7 @@ def fit_prediction(
 def reprojection_error(hand_model: HandModel, prediction: Prediction) -> Float[Array, " B"]:
     """Mean distance of the predicted hand to the keypoints it was made from, crop from -1 to 1."""
     points = prediction.keypoints
-    xp = array_namespace(points.xy)
+    xp = namespace(points.xy)
     positions = landmark_positions if points.convention == "landmark_network" else HandModel.keypoints
     drawn = positions(hand_model, prediction.pose, prediction.shape)
     known = xp.astype(points.confidence > 0, points.xy.dtype)

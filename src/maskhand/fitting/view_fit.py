@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from array_api_compat import array_namespace
 from jaxtyping import Float
 
 from maskhand.errors import ConfigError
-from maskhand.geometry.arrays import IDENTITY, Array, like
+from maskhand.geometry.arrays import IDENTITY, Array, like, namespace
 from maskhand.geometry.camera import project, projection_gradient
 from maskhand.geometry.rotations import matrix_from_axis_angle, skew_matrix
 
@@ -59,7 +58,7 @@ def fit_view(
         config: what the prior expects.
 
     """
-    xp = array_namespace(points)
+    xp = namespace(points)
     turn = IDENTITY.on(points)
     start = translation = spread_translation(points, pixels, weights, focal_px, principal_px)
     depth_sigma = config.depth_sigma * float(start[2] + xp.mean(points[:, 2]))
@@ -90,7 +89,7 @@ def spread_translation(
     principal_px: Float[Array, "2"],
 ) -> Float[Array, "3"]:
     """The translation [m] that gives points the pixels' centre and extent: rough, but always before the camera."""
-    xp = array_namespace(points)
+    xp = namespace(points)
     share = (weights / xp.sum(weights))[:, None]
     plane = (pixels - principal_px) / focal_px  # on the plane z = 1
     middle, centre = xp.sum(share * plane, axis=0), xp.sum(share * points, axis=0)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from array_api_compat import array_namespace
 from jaxtyping import Float
 
-from maskhand.geometry.arrays import Array
+from maskhand.geometry.arrays import Array, namespace
 
 
 def align_similarity(
@@ -15,7 +14,7 @@ def align_similarity(
 
     With `allow_reflection` the orthogonal matrix may be a mirror, as in FreiHAND's official evaluation.
     """
-    xp = array_namespace(points, target)
+    xp = namespace(points, target)
     centre, centre_t = xp.mean(points, axis=-2, keepdims=True), xp.mean(target, axis=-2, keepdims=True)
     p, t = points - centre, target - centre_t
     u, s, vt = xp.linalg.svd(p.mT @ t, full_matrices=False)

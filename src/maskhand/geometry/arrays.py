@@ -6,10 +6,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_torch_array
 
 Array = Any
 """A NumPy array, or a PyTorch tensor on any device; all of one call are of one kind."""
+
+
+def namespace(*arrays: Array) -> Any:
+    """The functions of the arrays' kind, by the standard's names: NumPy itself, or PyTorch's made to follow it."""
+    if isinstance(arrays[0], np.ndarray):
+        return np
+    import array_api_compat.torch
+
+    return array_api_compat.torch
+
+
+def device(array: Array) -> Any:
+    """Where an array lies, as functions that make arrays take it."""
+    return "cpu" if isinstance(array, np.ndarray) else array.device
 
 
 class Constant:
@@ -31,7 +44,7 @@ class Constant:
         return self._made[key]
 
     def _copy(self, other: Array) -> Array:
-        if not is_torch_array(other):
+        if isinstance(other, np.ndarray):
             return self.values if self.integers else self.values.astype(other.dtype)
         import torch
 
@@ -51,12 +64,12 @@ def to_numpy(array: Array) -> np.ndarray:
 
 def like(values: Sequence[Any] | np.ndarray, other: Array) -> Array:
     """Floats as an array of the other's kind, type and device."""
-    return array_namespace(other).asarray(values, dtype=other.dtype, device=device(other))
+    return namespace(other).asarray(values, dtype=other.dtype, device=device(other))
 
 
 def normalised(vectors: Array) -> Array:
     """Vectors (..., n) of length one; zero stays zero."""
-    xp = array_namespace(vectors)
+    xp = namespace(vectors)
     return vectors / xp.clip(xp.linalg.vector_norm(vectors, axis=-1, keepdims=True), 1e-12, None)
 
 

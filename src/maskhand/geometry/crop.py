@@ -88,13 +88,13 @@ class Crop:
             pixels = part.crop((*(low - inside_low), *(high - inside_low)))  # black beyond the photo
             left, top = np.array(self.centre) - self.side / 2 - low
             box = (left, top, left + self.side, top + self.side)
-            upright = pixels.resize((size, size), Image.Resampling.HAMMING, box=box, reducing_gap=3.0)
+            upright = pixels.resize((size, size), Image.Resampling.HAMMING, box=box, reducing_gap=1.1)
             return np.asarray(upright)[:, :: -1 if self.mirrored else 1]
         shrink, scale = self.side / size, np.ones(2)
         if shrink > 1.5:
             reduced = [max(1, round(side / shrink)) for side in part.size]
             scale = np.divide(reduced, part.size)
-            part = part.resize(reduced, Image.Resampling.HAMMING)  # type: ignore[arg-type]
+            part = part.resize(reduced, Image.Resampling.HAMMING, reducing_gap=1.1)  # type: ignore[arg-type]
         to_part = (to_photo - np.c_[np.zeros((2, 2)), inside_low]) * scale[:, None]
         to_part[:, :2] /= size
         warp, how = Image.Transform.AFFINE, Image.Resampling.BILINEAR

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from array_api_compat import array_namespace
 from jaxtyping import Float
 
-from maskhand.geometry.arrays import IDENTITY, MIRROR, Array, normalised, unbind
+from maskhand.geometry.arrays import IDENTITY, MIRROR, Array, namespace, normalised, unbind
 
 
 def matrix_from_6d(six: Float[Array, "*b 6"]) -> Float[Array, "*b 3 3"]:
     """Rotation whose first two columns are the Gram-Schmidt basis of the two 3-vectors (Zhou et al., CVPR 2019)."""
-    xp = array_namespace(six)
+    xp = namespace(six)
     a, b = six[..., :3], six[..., 3:]
     first = normalised(a)
     second = normalised(b - xp.sum(first * b, axis=-1, keepdims=True) * first)
@@ -19,12 +18,12 @@ def matrix_from_6d(six: Float[Array, "*b 6"]) -> Float[Array, "*b 3 3"]:
 
 def six_from_matrix(matrix: Float[Array, "*b 3 3"]) -> Float[Array, "*b 6"]:
     """The first two columns of a rotation, one after the other; the inverse of `matrix_from_6d`."""
-    return array_namespace(matrix).concat([matrix[..., 0], matrix[..., 1]], axis=-1)
+    return namespace(matrix).concat([matrix[..., 0], matrix[..., 1]], axis=-1)
 
 
 def matrix_from_axis_angle(vector: Float[Array, "*b 3"]) -> Float[Array, "*b 3 3"]:
     """Rodrigues' formula; `vector` is axis times angle [rad]. Differentiable at zero."""
-    xp = array_namespace(vector)
+    xp = namespace(vector)
     squared = xp.sum(vector * vector, axis=-1)[..., None, None]
     small = squared < 1e-8
     safe = xp.where(small, xp.ones_like(squared), squared)
@@ -37,7 +36,7 @@ def matrix_from_axis_angle(vector: Float[Array, "*b 3"]) -> Float[Array, "*b 3 3
 
 def axis_angle_from_matrix(matrix: Float[Array, "*b 3 3"]) -> Float[Array, "*b 3"]:
     """Axis times angle [rad], the angle in [0, pi]; through the unit quaternion, which is exact at every angle."""
-    xp = array_namespace(matrix)
+    xp = namespace(matrix)
     m = matrix
     xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
     wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
@@ -60,7 +59,7 @@ def axis_angle_from_matrix(matrix: Float[Array, "*b 3 3"]) -> Float[Array, "*b 3
 
 def skew_matrix(vector: Float[Array, "*b 3"]) -> Float[Array, "*b 3 3"]:
     """The matrix of the cross product with a vector from the left."""
-    xp = array_namespace(vector)
+    xp = namespace(vector)
     x, y, z = unbind(vector)
     zero = xp.zeros_like(x)
     rows = ((zero, -z, y), (z, zero, -x), (-y, x, zero))
@@ -69,7 +68,7 @@ def skew_matrix(vector: Float[Array, "*b 3"]) -> Float[Array, "*b 3 3"]:
 
 def nearest_rotation(matrix: Float[Array, "*b 3 3"]) -> Float[Array, "*b 3 3"]:
     """The rotation nearest to a matrix in least squares; of a mean of rotations: the chordal mean."""
-    xp = array_namespace(matrix)
+    xp = namespace(matrix)
     u, _, vt = xp.linalg.svd(matrix)
     sign = xp.linalg.det(u @ vt)[..., None]
     one = xp.ones_like(sign)

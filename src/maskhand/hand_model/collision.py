@@ -5,10 +5,9 @@ overlap.
 from __future__ import annotations
 
 import numpy as np
-from array_api_compat import array_namespace
 from jaxtyping import Float
 
-from maskhand.geometry.arrays import Array, Constant
+from maskhand.geometry.arrays import Array, Constant, namespace
 
 # Capsules of the 15 finger bones: keypoint at either end, radius by the place in the finger [m]; then four in the palm.
 FINGER_BONES = [(1 + 4 * f + k, 2 + 4 * f + k) for f in range(5) for k in range(3)]
@@ -53,7 +52,7 @@ def penetration_depths(keypoints: Float[Array, "B 21 3"]) -> tuple[Float[Array, 
 
     Negative: they are apart by so much.
     """
-    xp = array_namespace(keypoints)
+    xp = namespace(keypoints)
     (p1, p2), (way1, way2) = _STARTS.on(keypoints), _WAYS.on(keypoints)  # (P, 21) each
     starts = p1 @ keypoints, p2 @ keypoints
     s, t = closest(starts[0], starts[0] + way1 @ keypoints, starts[1], starts[1] + way2 @ keypoints)
@@ -66,14 +65,14 @@ def penetration_depths(keypoints: Float[Array, "B 21 3"]) -> tuple[Float[Array, 
 
 def has_collision(keypoints: Float[Array, "B 21 3"]) -> Array:
     """Whether bones of different fingers, or a fingertip and the palm, overlap by more than flesh allows. (B,) bool"""
-    return array_namespace(keypoints).any(penetration_depths(keypoints)[0] > 0, axis=1)
+    return namespace(keypoints).any(penetration_depths(keypoints)[0] > 0, axis=1)
 
 
 def closest(p1: Array, q1: Array, p2: Array, q2: Array) -> tuple[Array, Array]:
     """Where on p1-q1 and p2-q2 (..., 3) they come nearest, each from 0 to 1 (Ericson, Real-Time Collision Detection,
     5.1.9).
     """
-    xp = array_namespace(p1)
+    xp = namespace(p1)
 
     def dot(x: Array, y: Array) -> Array:
         return xp.sum(x * y, axis=-1)

@@ -7,10 +7,9 @@ by `scripts/measure_landmark_offsets.py` on synthetic images, where our keypoint
 from __future__ import annotations
 
 import numpy as np
-from array_api_compat import array_namespace
 from jaxtyping import Float
 
-from maskhand.geometry.arrays import Array, Constant
+from maskhand.geometry.arrays import Array, Constant, namespace
 from maskhand.hand_model.layer import HandModel, global_rotations
 from maskhand.hand_model.skeleton import KEYPOINT_CARRIERS
 
@@ -49,7 +48,7 @@ def landmark_offsets(other: Array) -> Float[Array, "21 3"]:
 
 def carried(rotation: Float[Array, "B 16 3 3"], offsets: Float[Array, "21 3"]) -> Float[Array, "B 21 3"]:
     """Offsets turned by the joints that carry them."""
-    carriers = array_namespace(rotation).take(rotation, _CARRIERS.on(rotation), axis=1)
+    carriers = namespace(rotation).take(rotation, _CARRIERS.on(rotation), axis=1)
     return (carriers @ offsets[..., None])[..., 0]
 
 

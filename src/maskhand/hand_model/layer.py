@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from array_api_compat import array_namespace
 from jaxtyping import Float, Int
 
 from maskhand.errors import AssetError
-from maskhand.geometry.arrays import IDENTITY, MIRROR, Array, Constant
+from maskhand.geometry.arrays import IDENTITY, MIRROR, Array, Constant, namespace
 from maskhand.geometry.rotations import mirror_rotation
 from maskhand.hand_model.skeleton import MODEL_TO_KEYPOINTS
 
@@ -115,7 +114,7 @@ class HandModel:
             vertex_subset: skin only these vertices (the keypoints are exact all the same); for cheap training losses.
 
         """
-        xp = array_namespace(pose, shape)
+        xp = namespace(pose, shape)
         own = {name: constant.on(pose) for name, constant in self._constants.items()}
         joints = own["joint_template"] + _shaped(own["joint_basis"], shape)  # (B, 16, 3)
         rotations, translations = self._chain(pose, joints)
@@ -145,7 +144,7 @@ class HandModel:
         pose: Float[Array, "B 16 3 3"], joints: Float[Array, "B 16 3"]
     ) -> tuple[Float[Array, "B 16 3 3"], Float[Array, "B 16 3"]]:
         """World rotation of each joint, and the translation that carries rest points: x -> R x + t."""
-        xp = array_namespace(pose)
+        xp = namespace(pose)
         rotation = global_rotations(pose)
         bones = _by_finger(joints) - _of_parents(joints)  # (B, 5, 3, 3)
         along = xp.cumulative_sum((_of_parents(rotation) @ bones[..., None])[..., 0], axis=2)
@@ -155,27 +154,27 @@ class HandModel:
 
 def _shaped(basis: Float[Array, "n c S"], coefficients: Float[Array, "B S"]) -> Float[Array, "B n c"]:
     """What coefficients add to n points."""
-    xp = array_namespace(basis)
+    xp = namespace(basis)
     flat = xp.reshape(basis, (-1, basis.shape[-1]))
     return xp.reshape(coefficients @ flat.T, (-1, *basis.shape[:2]))
 
 
 def _by_finger(of_joints: Float[Array, "B 16 *n"]) -> Float[Array, "B 5 3 *n"]:
     """What the 15 finger joints have, by finger."""
-    return array_namespace(of_joints).reshape(of_joints[:, 1:], (-1, 5, 3, *of_joints.shape[2:]))
+    return namespace(of_joints).reshape(of_joints[:, 1:], (-1, 5, 3, *of_joints.shape[2:]))
 
 
 def _of_parents(of_joints: Float[Array, "B 16 *n"]) -> Float[Array, "B 5 3 *n"]:
     """What each finger joint's parent has: the wrist's, then those of the joints before it."""
     fingers = _by_finger(of_joints)
-    xp = array_namespace(fingers)
+    xp = namespace(fingers)
     wrist = xp.zeros_like(fingers[:, :, :1]) + of_joints[:, None, :1]
     return xp.concat([wrist, fingers[:, :, :2]], axis=2)
 
 
 def global_rotations(pose: Float[Array, "B 16 3 3"]) -> Float[Array, "B 16 3 3"]:
     """Rotation of each joint against the frame of the pose, from rotations against the parent."""
-    xp, fingers = array_namespace(pose), _by_finger(pose)
+    xp, fingers = namespace(pose), _by_finger(pose)
     first = pose[:, :1] @ fingers[:, :, 0]  # of all fingers at once
     second = first @ fingers[:, :, 1]
     chain = xp.stack([first, second, second @ fingers[:, :, 2]], axis=2)

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from maskhand.detection.landmark_reader import INPUT_PX, keypoints_in_crop
-from maskhand.geometry.arrays import Array, to_numpy
+from maskhand.geometry.arrays import Array, namespace, to_numpy
 from maskhand.geometry.crop import Crop, CropConfig, crop_around
 from maskhand.inference.candidates import Candidate
 from maskhand.types import KEYPOINT_ARRAYS, Engine, Keypoints2D
@@ -109,7 +108,7 @@ def _replaced(rows: Array, at: list[int], new: Array) -> Array:
     source = list(range(rows.shape[0]))
     for k, row in enumerate(at):
         source[row] = rows.shape[0] + k
-    return array_namespace(rows).concat([rows, new], axis=0)[source]
+    return namespace(rows).concat([rows, new], axis=0)[source]
 
 
 def _in_crop(keypoints: Keypoints2D, crop: Crop) -> Keypoints2D:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from array_api_compat import array_namespace
 from jaxtyping import Float
 
 from maskhand.geometry.alignment import align_similarity
-from maskhand.geometry.arrays import Array
+from maskhand.geometry.arrays import Array, namespace
 from maskhand.inference.candidates import Candidate
 from maskhand.inference.reconstructor import Reconstructor
 from maskhand.io.photos import Photo
@@ -68,7 +67,7 @@ def mean_pairwise_distance(keypoints: Float[Array, "N 21 3"]) -> Float[Array, " 
     """Mean distance [m] of each of several poses of one hand to the others, aligned; of many, to the first
     `COMPARED`.
     """
-    xp, others = array_namespace(keypoints), keypoints[:COMPARED]
+    xp, others = namespace(keypoints), keypoints[:COMPARED]
     distances = []
     for own in keypoints:
         target = own[None] + xp.zeros_like(others)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from array_api_compat import array_namespace
 
-from maskhand.geometry.arrays import Array, like, to_numpy
+from maskhand.geometry.arrays import Array, like, namespace, to_numpy
 from maskhand.geometry.crop import Crop
 from maskhand.geometry.rotations import nearest_rotation
 from maskhand.types import Keypoints2D, Prediction
@@ -38,7 +37,7 @@ def average_views(prediction: Prediction, crops: list[Crop], count: int) -> Pred
 
     Tokens and their confidence are the first view's.
     """
-    xp, pose = array_namespace(prediction.pose), prediction.pose
+    xp, pose = namespace(prediction.pose), prediction.pose
     turns, growth, places = [], [], []
     for k, (crop, xy) in enumerate(zip(crops, to_numpy(prediction.keypoints.xy), strict=True)):
         base = crops[k // count * count]  # the first view of the same hand

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from array_api_compat import array_namespace
 from jaxtyping import Float
 
 from maskhand.errors import ConfigError
-from maskhand.geometry.arrays import Array
+from maskhand.geometry.arrays import Array, namespace
 from maskhand.types import Keypoints2D
 
 
@@ -53,7 +52,7 @@ def fuse_keypoints(heatmaps: Keypoints2D, landmarks: Keypoints2D, config: Fusion
         return heatmaps
     if config.use == "landmark_network":
         return landmarks
-    xp = array_namespace(heatmaps.xy)
+    xp = namespace(heatmaps.xy)
     sure = landmarks.confidence > 0
     our_variance = (config.place_sigma / heatmaps.confidence**2) ** 2
     distance = xp.sum((heatmaps.xy - landmarks.xy) ** 2, axis=-1)
@@ -76,6 +75,6 @@ def fuse_keypoints(heatmaps: Keypoints2D, landmarks: Keypoints2D, config: Fusion
 
 def keypoint_disagreement(one: Float[Array, "B 21 2"], other: Float[Array, "B 21 2"]) -> Float[Array, " B"]:
     """Mean distance of two sets of 2D keypoints in sizes of the hand. Two networks rarely make the same mistake."""
-    xp = array_namespace(one)
+    xp = namespace(one)
     size = xp.max(xp.max(one, axis=1) - xp.min(one, axis=1), axis=-1)
     return xp.mean(xp.linalg.vector_norm(one - other, axis=-1), axis=-1) / xp.clip(size, 1e-6, None)

@@ -66,34 +66,32 @@ class DeformableAttention(nn.Module):
         weights = weights.permute(0, 2, 3, 1, 4).flatten(0, 1)  # (Bh, l, n, p)
         total: Tensor | int = 0
         for level, value in enumerate(values):
-            sampled = _sampled(value, locations[:, level])  # (Bh, d, n, p)
-            total = total + (sampled * weights[:, level, None]).sum(-1)
+            total = total + _sampled(value, locations[:, level], weights[:, level])  # (Bh, d, n)
         mixed = total.unflatten(0, (batch, self.heads)).permute(0, 3, 1, 2).reshape(batch, count, -1)  # type: ignore[union-attr]
         return self.out(mixed)
 
 
-def _sampled(values: Float[Tensor, "N d h w"], at: Float[Tensor, "N n p 2"]) -> Float[Tensor, "N d n p"]:
-    """Maps read between their cells; x, y in [-1, 1] from edge to edge, borders repeated."""
+def _sampled(
+    values: Float[Tensor, "N d h w"], at: Float[Tensor, "N n p 2"], weights: Float[Tensor, "N n p"]
+) -> Float[Tensor, "N d n"]:
+    """Weighted sums of a map read between its cells; x, y in [-1, 1] from edge to edge, borders repeated."""
     if torch.onnx.is_in_onnx_export():
-        return gathered(values, at)
-    return grid_sample(values, at, align_corners=False, padding_mode="border")
+        return sampled_by_products(values, at, weights)
+    return (grid_sample(values, at, align_corners=False, padding_mode="border") * weights[:, None]).sum(-1)
 
 
-def gathered(values: Float[Tensor, "N d h w"], at: Float[Tensor, "N n p 2"]) -> Float[Tensor, "N d n p"]:
-    """What `grid_sample` gives, as one gather of the four cells around each point: ONNX Runtime is six times as fast at
-    that.
+def sampled_by_products(
+    values: Float[Tensor, "N d h w"], at: Float[Tensor, "N n p 2"], weights: Float[Tensor, "N n p"]
+) -> Float[Tensor, "N d n"]:
+    """The same as three matrix products, for small maps: ONNX Runtime is many times as fast at those as at
+    `grid_sample`.
     """
+
+    def shares(places: Tensor, size: int) -> Tensor:  # of each of a row's or column's cells: (N, n, p, size)
+        cell = (((places + 1) * size - 1) / 2).clamp(0, size - 1)
+        return (1 - (cell[..., None] - torch.arange(size, device=at.device)).abs()).clamp(min=0)
+
     height, width = (int(side) for side in values.shape[-2:])
-    x = (((at[..., 0] + 1) * width - 1) / 2).clamp(0, width - 1)
-    y = (((at[..., 1] + 1) * height - 1) / 2).clamp(0, height - 1)
-    left, top = x.floor(), y.floor()
-    right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
-    share_x, share_y = x - left, y - top
-    cells = torch.stack([top * width + left, top * width + right, bottom * width + left, bottom * width + right])
-    shares = torch.stack(
-        [(1 - share_y) * (1 - share_x), (1 - share_y) * share_x, share_y * (1 - share_x), share_y * share_x]
-    )
-    rows = values.flatten(2).transpose(1, 2).flatten(0, 1)  # (N h w, d)
-    starts = torch.arange(values.shape[0], device=values.device)[:, None, None] * (height * width)
-    sampled = rows[cells.long() + starts] * shares[..., None]  # (4, N, n, p, d)
-    return sampled.sum(0).permute(0, 3, 1, 2)
+    rows = shares(at[..., 1], height) * weights[..., None]
+    cells = rows.transpose(-1, -2) @ shares(at[..., 0], width)  # (N, n, h, w)
+    return values.flatten(2) @ cells.flatten(2).transpose(1, 2)

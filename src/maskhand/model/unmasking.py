@@ -7,11 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from array_api_compat import array_namespace, device
 from jaxtyping import Bool, Float, Int
 
 from maskhand.errors import ConfigError
-from maskhand.geometry.arrays import Array, like, to_numpy
+from maskhand.geometry.arrays import Array, device, like, namespace, to_numpy
 
 LEAST_LIKELY = 0.002
 """Share of the likeliest code's probability under which a code is not drawn for the spread."""
@@ -100,7 +99,7 @@ def unmask(
         uniform: numbers in [0, 1) that draw D other tokens in place of each, the same for every sequence.
 
     """
-    xp, where, rng = array_namespace(codes), device(codes), rng or np.random.default_rng(0)
+    xp, where, rng = namespace(codes), device(codes), rng or np.random.default_rng(0)
     uniform = np.zeros((length, 0), np.float32) if uniform is None else uniform
     tokens = xp.zeros((batch, length), dtype=xp.int64, device=where)
     others = xp.zeros((batch, length, uniform.shape[1], codes.shape[1]), dtype=codes.dtype, device=where)
@@ -116,7 +115,7 @@ def unmask(
         counts.append(still)
         by_round.append(xp.mean(xp.where(mask, sure, confidence), axis=1))
         # Tokens accepted before are never masked again: infinite confidence keeps them.
-        ranking = xp.argsort(xp.argsort(xp.where(mask, sure, math.inf), axis=1), axis=1)
+        ranking = xp.argsort(xp.argsort(xp.where(mask, sure, math.inf), axis=1, stable=True), axis=1)
         accept = mask & (ranking >= still)
         tokens, confidence = xp.where(accept, proposed, tokens), xp.where(accept, sure, confidence)
         if sampling.takes_mean:
@@ -133,12 +132,12 @@ def unmask(
 def _choose(
     probabilities: Float[Array, "B L K"], mask: Bool[Array, "B L"], sampling: Sampling, rng: np.random.Generator
 ) -> Int[Array, "B L"]:
-    xp = array_namespace(probabilities)
+    xp = namespace(probabilities)
     if sampling.temperature <= 0:
         return xp.argmax(probabilities, axis=-1)
     if sampling.top_k is not None:
-        highest = xp.sort(probabilities, axis=-1, descending=True)
-        floor = highest[..., min(sampling.top_k, probabilities.shape[-1]) - 1, None]
+        lowest = probabilities.shape[-1] - min(sampling.top_k, probabilities.shape[-1])
+        floor = xp.sort(probabilities, axis=-1)[..., lowest, None]
         probabilities = xp.where(probabilities < floor, 0.0, probabilities)
     if sampling.temperature != 1:
         highest = xp.max(probabilities, axis=-1, keepdims=True)
@@ -162,7 +161,7 @@ def draw_codes(
     drawn = np.zeros(chosen.shape, np.int64)
     drawn[chosen] = np.count_nonzero(below <= uniform[chosen][:, None] * below[:, -1:], axis=-1)
     last = probabilities.shape[-1] - 1
-    return array_namespace(probabilities).asarray(drawn.clip(max=last), device=device(probabilities))
+    return namespace(probabilities).asarray(drawn.clip(max=last), device=device(probabilities))
 
 
 def draw_blends(
@@ -174,11 +173,9 @@ def draw_blends(
     """Code vectors drawn likewise among the likelier codes, but continuous in the probabilities: towards the end of its
     share a code turns into the next one, so that rounding does not change what depends on it.
     """
-    xp, chosen = array_namespace(codes), np.ones(probabilities.shape[:2], bool) if rows is None else to_numpy(rows)
+    xp, chosen = namespace(codes), np.ones(probabilities.shape[:2], bool) if rows is None else to_numpy(rows)
     uniform = np.broadcast_to(uniform, (*chosen.shape, uniform.shape[-1]))
-    of_rows = to_numpy(probabilities)[chosen]
-    of_rows = np.where(of_rows < LEAST_LIKELY * of_rows.max(1, keepdims=True), 0, of_rows)
-    index, following, place = _inverted(of_rows, uniform[chosen])
+    index, following, place = _inverted(to_numpy(probabilities)[chosen], uniform[chosen])
     first, second, share = (np.zeros(uniform.shape, dtype) for dtype in (np.int64, np.int64, np.float32))
     first[chosen], second[chosen], share[chosen] = index, following, (1 - (1 - place) / TURNING).clip(0, 1)
 
@@ -192,11 +189,12 @@ def draw_blends(
 def _inverted(
     probabilities: Float[np.ndarray, "n K"], uniform: Float[np.ndarray, "n D"]
 ) -> tuple[Int[np.ndarray, "n D"], Int[np.ndarray, "n D"], Float[np.ndarray, "n D"]]:
-    """Where cumulative distributions reach numbers: the code, the next possible one, and how far into the code's share
-    (0 to 1).
+    """Where cumulative distributions of the likelier codes reach numbers: the code, the next one, and how far into the
+    code's share (0 to 1).
     """
-    row, code = np.nonzero(probabilities)
-    below = np.cumsum(probabilities[row, code], dtype=np.float64)  # of all rows, one after the other
+    likely = np.flatnonzero(probabilities >= LEAST_LIKELY * probabilities.max(1, keepdims=True))
+    row, code = np.divmod(likely, probabilities.shape[1])
+    below = np.cumsum(probabilities.ravel()[likely], dtype=np.float64)  # of all rows, one after the other
     ends = np.searchsorted(row, np.arange(len(probabilities)), side="right") - 1  # each row's last possible code
     totals = below[ends]
     starts = np.concatenate([np.zeros(min(1, len(totals))), totals[:-1]])

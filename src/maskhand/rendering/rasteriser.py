@@ -54,7 +54,8 @@ def rasterise(points: np.ndarray, faces: np.ndarray, values: np.ndarray, size: t
     shares = np.einsum("nkc,nc->nk", slopes[of_seen], place) + offsets[of_seen]
     shares *= inverse_z[of_seen] / nearest[seen, None]
     out = np.zeros((height * width, values.shape[1]), np.float32)
-    out[seen] = np.einsum("nk,nkc->nc", shares, np.asarray(values)[faces[drawn[of_seen]]])
+    of_corners = np.asarray(values, np.float32)[faces[drawn[of_seen]].T]  # (3, n, C)
+    out[seen] = sum(share[:, None] * own for share, own in zip(shares.T.astype(np.float32), of_corners, strict=True))
     face = np.full(height * width, -1, np.int32)
     face[seen] = drawn[of_seen]
     with np.errstate(divide="ignore"):
@@ -84,11 +85,13 @@ def _covered(
     bottom = np.floor(corners[..., 1].max(1) - 0.5).clip(None, size[0] - 1).astype(np.int64)
     triangle, row = _ranges(top, bottom)
     # In each row a share is at least 0 on one side of one column.
-    slope = slopes[triangle, :, 0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        edge = -(slopes[triangle, :, 1] * (row[:, None] + 0.5) + offsets[triangle]) / slope
-    left = np.where(slope > 0, edge, -np.inf).max(1)
-    right = np.where(slope < 0, edge, np.inf).min(1)
+    left, right = np.full(len(row), -np.inf), np.full(len(row), np.inf)
+    for corner in range(3):
+        slope = slopes[triangle, corner, 0]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            edge = -(slopes[triangle, corner, 1] * (row + 0.5) + offsets[triangle, corner]) / slope
+        left = np.where(slope > 0, np.maximum(left, edge), left)
+        right = np.where(slope < 0, np.minimum(right, edge), right)
     first = np.ceil(left.clip(0, size[1]) - 0.5 - 1e-7).clip(0).astype(np.int64)
     last = np.floor(right.clip(-1, size[1]) - 0.5 + 1e-7).clip(None, size[1] - 1).astype(np.int64)
     span, column = _ranges(first, last)

@@ -76,6 +76,7 @@ def traced(graph: Graph) -> onnx.ModelProto:
             dynamic_axes={name: {0: "batch"} for name in named},
         )
     model = onnx.load_from_string(file.getvalue())
+    _merge_padding(model.graph)
     model.producer_name, model.producer_version = "maskhand", ""
     model.graph.name = type(graph).__name__.lower()
     for node in model.graph.node:
@@ -92,6 +93,25 @@ class _Tuple(nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tuple(self.graph(*inputs).values())
+
+
+def _merge_padding(graph: onnx.GraphProto) -> None:
+    """A padding before a convolution as part of it. Only `SameConv` pads so, as TensorFlow's SAME does."""
+    producers = {output: node for node in graph.node for output in node.output}
+    for node in graph.node:
+        before = producers.get(node.input[0]) if node.op_type == "Conv" else None
+        if before is not None and before.op_type == "Pad":
+            node.input[0] = before.input[0]
+            kept = [attribute for attribute in node.attribute if attribute.name != "pads"]
+            del node.attribute[:]
+            node.attribute.extend([*kept, helper.make_attribute("auto_pad", "SAME_UPPER")])
+    wanted, needed = {output.name for output in graph.output}, []
+    for node in reversed(graph.node):
+        if wanted.intersection(node.output):
+            needed.append(node)
+            wanted.update(node.input)
+    del graph.node[:]
+    graph.node.extend(reversed(needed))
 
 
 def _take_weights_out(model: onnx.ModelProto, names: set[str]) -> dict[str, list[int]]:

@@ -105,8 +105,8 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
         options.log_severity_level = 3
-        # Waiting threads sleep: spinning ones would take the core that another process, or NumPy, works on.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Threads that wait longer sleep: spinning ones would take the core that another process, or NumPy, works on.
+        options.add_session_config_entry("session.intra_op.spin_duration_us", "50")
         names = graph_index()["weights"][graph]
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(weights.tensor(name)) for name in names]
         options.add_external_initializers(list(names), values)

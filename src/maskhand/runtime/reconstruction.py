@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from array_api_compat import array_namespace
 from jaxtyping import Float
 
-from maskhand.geometry.arrays import Array
+from maskhand.geometry.arrays import Array, namespace
 from maskhand.hand_model.layer import HandModel
 from maskhand.keypoints.fusion import FusionConfig, fuse_keypoints, keypoint_disagreement
 from maskhand.model.unmasking import Sampling, Unmasked, unmask
@@ -41,7 +40,7 @@ def reconstruct(
         draws: hands per crop, one crop's after another's; the image is encoded once.
 
     """
-    xp = array_namespace(keypoints.xy)
+    xp = namespace(keypoints.xy)
     pose_2d, disagreement, certainty = keypoints, xp.full_like(keypoints.presence, xp.nan), None
     confidence = xp.ones_like(keypoints.confidence)
     if "heat_xy" in encoded:
@@ -86,7 +85,7 @@ def _unmasked(
     rng: np.random.Generator | None,
     draws: int,
 ) -> Unmasked:
-    xp, batch, length = array_namespace(pose_2d.xy), pose_2d.xy.shape[0], engine.tokenizer.token_count
+    xp, batch, length = namespace(pose_2d.xy), pose_2d.xy.shape[0], engine.tokenizer.token_count
     inputs = {name: values for name, values in encoded.items() if name.startswith("values_")}
     inputs |= {"xy": pose_2d.xy, "confidence": pose_2d.confidence, "depth": pose_2d.depth}
     repeated: dict[str, Array] = {}
@@ -114,7 +113,7 @@ def _unmasked(
 
 def _poses(engine: HandEngine, unmasked: Unmasked) -> tuple[Float[Array, "B 16 3 3"], Float[Array, "B D 16 3 3"]]:
     """The pose of each sequence, and those drawn in its place, decoded in one batch."""
-    xp = array_namespace(unmasked.tokens)
+    xp = namespace(unmasked.tokens)
     batch, length, draws, dim = unmasked.others.shape
     others = xp.reshape(xp.permute_dims(unmasked.others, (0, 2, 1, 3)), (-1, length, dim))
     poses = engine.run("pose", embedding=xp.concat([unmasked.code, others], axis=0))["pose"]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from array_api_compat import array_namespace
 from jaxtyping import Float
 
 from maskhand.geometry.alignment import align_similarity
-from maskhand.geometry.arrays import Array
+from maskhand.geometry.arrays import Array, namespace
 from maskhand.hand_model.layer import HandModel
 
 DRAWS = 6
@@ -30,7 +29,7 @@ def pose_spread(
     shape: Float[Array, "B S"],
 ) -> Float[Array, "B 21"]:
     """Root mean square distance [m] of the predicted keypoints to those of drawn poses, after similarity alignment."""
-    xp, (batch, draws) = array_namespace(pose), others.shape[:2]
+    xp, (batch, draws) = namespace(pose), others.shape[:2]
     shapes = xp.repeat(shape, draws, axis=0)
     drawn = hand_model.keypoints(xp.reshape(others, (-1, 16, 3, 3)), shapes)
     own = hand_model.keypoints(pose, shape)
