@@ -43,8 +43,9 @@ class WeightFile:
         return set(self._file.keys())
 
     def tensor(self, name: str) -> np.ndarray:
-        """One tensor, in half precision where it is stored so."""
-        return self._file.get_tensor(name)
+        """One tensor, floats in half precision, as the shipped graphs take them."""
+        tensor = self._file.get_tensor(name)
+        return tensor.astype(np.float16) if tensor.dtype == np.float32 else tensor
 
     def check(self, shapes: dict[str, list[int]]) -> None:
         """Raise unless the file holds tensors of these names and shapes.

@@ -7,12 +7,12 @@ import numpy as np
 
 from maskhand.hand_model.collision import FINGER_BONES, FINGER_RADII_M, KNUCKLES
 from maskhand.hand_model.layer import HandModel
+from maskhand.rendering.compiled_rasteriser import rasterise
 from maskhand.rendering.rasteriser import Fragments, vertex_normals
+from maskhand.rendering.shading import cast_shadows, shade
 from maskhand.synthesis.backgrounds import background
 from maskhand.synthesis.geometry import Part
 from maskhand.synthesis.materials import Light, texture_volume
-from maskhand.synthesis.rasteriser import rasterise
-from maskhand.synthesis.shading import cast_shadows, shade
 
 OVERSAMPLING = 1.5
 """Pixels rendered per pixel kept, along each side."""

@@ -1,7 +1,7 @@
 """The rasteriser of `maskhand.rendering` in Numba, for synthetic images: a quarter of the time, at the price of Numba.
 
 The other one draws the pictures of results, where Numba's 200 MB would be most of an installation. Both draw the same
-(benchmarks/synthesis.py; tests/synthesis/test_rasteriser.py).
+(benchmarks/synthesis.py; tests/rendering/test_rasteriser.py).
 """
 
 from __future__ import annotations
