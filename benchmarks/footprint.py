@@ -1,11 +1,12 @@
-"""Peak memory of `maskhand demo`, the time of `maskhand --help`, the size of what is shipped.
+"""What an installation costs: a fresh environment's size, commands from cold, peak memory, size of the weights.
 
-python benchmarks/footprint.py
+python benchmarks/footprint.py PHOTO [--save results/VERSION]    # in the repository's root
 """
 
 from __future__ import annotations
 
-import resource
+import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -14,26 +15,48 @@ import time
 from importlib.resources import files
 from pathlib import Path
 
-COMMAND = [sys.executable, "-m", "maskhand.cli.main"]
+from maskhand.evaluation.results import save_result
+
+RUNS = 7
+
+
+def measured(command: list[str]) -> tuple[float, float]:
+    """Seconds and peak memory [MB] of a command."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return time.perf_counter() - began, usage.ru_maxrss / 1024
 
 
 def main() -> None:
-    times = []
-    for _ in range(7):
-        began = time.perf_counter()
-        subprocess.run([*COMMAND, "--help"], check=True, capture_output=True)
-        times.append(time.perf_counter() - began)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photo")
+    parser.add_argument("--save", type=Path)
+    asked = parser.parse_args()
+    weights = [p for p in (files("maskhand") / "assets").iterdir() if p.name.endswith((".safetensors", ".npz"))]
+    result: dict[str, float | None] = {"weights_mb": sum(Path(str(p)).stat().st_size for p in weights) / 1e6}
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([*COMMAND, "demo", "-o", folder], check=True, capture_output=True)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    weights = sum(
-        Path(str(p)).stat().st_size
-        for p in (files("maskhand") / "assets").iterdir()
-        if p.name.endswith((".safetensors", ".npz"))
-    )
-    print(f"maskhand --help          {statistics.median(times[1:]):8.2f} s (median of {len(times) - 1}, warm)")
-    print(f"peak memory of the demo  {peak:8.0f} MB (detection, reconstruction of two hands, picture, meshes)")
-    print(f"weights                  {weights / 1e6:8.1f} MB")
+        subprocess.run([sys.executable, "-m", "venv", f"{folder}/venv"], check=True)
+        subprocess.run([f"{folder}/venv/bin/python", "-m", "pip", "install", "--quiet", "."], check=True)
+        packages = next(Path(folder, "venv", "lib").glob("python*/site-packages"))
+        result["site_packages_mb"] = sum(p.stat().st_size for p in packages.rglob("*") if p.is_file()) / 2**20
+        command, out = f"{folder}/venv/bin/maskhand", f"{folder}/out"
+        for name, arguments in (
+            ("help", ["--help"]),
+            ("reconstruct", ["reconstruct", asked.photo, "-o", out]),
+            ("demo", ["demo", "-o", f"{folder}/demo"]),
+        ):
+            runs = [measured([command, *arguments]) for _ in range(RUNS)][1:]  # the first writes Python's bytecode
+            result[f"{name}_s"] = statistics.median(seconds for seconds, _ in runs)
+            result[f"{name}_peak_mb"] = max(peak for _, peak in runs)
+        _, peak = measured([command, "hypotheses", asked.photo, "-o", f"{folder}/many", "--count", "1000"])
+        result["hypotheses_1000_peak_mb"] = peak
+    for name, value in result.items():
+        print(f"{name:28} {value:8.2f}")
+    if asked.save is not None:
+        print("->", save_result(asked.save, "footprint", result, "python benchmarks/footprint.py PHOTO"))
 
 
 if __name__ == "__main__":

@@ -1,65 +1,124 @@
-"""How long one hand takes on the CPU: the whole call, detection included, and the network alone for T = 1, 3, 5.
+"""One hand, detection included, turn by turn with MediaPipe Hands on the same photos; alone, and beside busy processes.
 
-python benchmarks/latency.py [--threads 2] [--runs 30] [--json]
+python benchmarks/latency.py PHOTOS --mediapipe PYTHON [--rounds 5] [--save results/VERSION]
+
+PYTHON: an interpreter of an environment with mediapipe==0.10.21; without it MediaPipe is left out.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-
-import torch
+from pathlib import Path
 
 from maskhand import load
-from maskhand.assets import embedded
-from maskhand.data.cached import batch_keypoints
-from maskhand.io.photos import read_photo
+from maskhand.evaluation.results import save_result
+from maskhand.io.results import find_photos
+
+WORKER = str(Path(__file__).with_name("worker.py"))
+OURS = {"onnx_t1": ("onnx", "1"), "onnx_t5": ("onnx", "5"), "torch_t1": ("torch", "1")}
+THEIRS = {"mediapipe_static": ("mediapipe", "static"), "mediapipe_video": ("mediapipe", "video")}
 
 
-def median_ms(call: Callable[[], object], runs: int) -> float:
-    for _ in range(3):
-        call()
-    times = []
-    for _ in range(runs):
-        began = time.perf_counter()
-        call()
-        times.append(1000 * (time.perf_counter() - began))
-    return statistics.median(times)
+class Worker:
+    """A tool in its own process."""
+
+    def __init__(self, python: str, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [python, WORKER, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            text=True,
+        )  # fmt: skip
+
+    def ask(self, path: Path) -> None:
+        assert self.process.stdin is not None  # noqa: S101
+        self.process.stdin.write(f"{path}\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> float:
+        assert self.process.stdout is not None  # noqa: S101
+        return float(self.process.stdout.readline())
+
+    def milliseconds(self, path: Path) -> float:
+        self.ask(path)
+        return self.answer()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--runs", type=int, default=30)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos")
+    parser.add_argument("--mediapipe", metavar="PYTHON")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--save", type=Path)
+    asked = parser.parse_args()
+    photos = find_photos([asked.photos])
+    workers = {name: Worker(sys.executable, *how) for name, how in OURS.items()}
+    if asked.mediapipe:
+        workers |= {name: Worker(asked.mediapipe, *how) for name, how in THEIRS.items()}
+    result: dict[str, float | None] = {}
+    times = turn_by_turn(workers, photos, asked.rounds)
+    for name, values in times.items():
+        result |= {f"{name}_ms": statistics.median(values), f"{name}_worst_ms": max(values)}
+    if asked.mediapipe:
+        result["onnx_over_mediapipe"] = result["onnx_t1_ms"] / result["mediapipe_static_ms"]  # type: ignore[operator]
+    result["t5_over_t1"] = result["onnx_t5_ms"] / result["onnx_t1_ms"]  # type: ignore[operator]
+    ours = workers["onnx_t1"]
+    for name in [*workers]:
+        if name != "onnx_t1":
+            workers.pop(name).process.kill()
+    for count in (1, 2):
+        busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+        time.sleep(1)
+        values = [ours.milliseconds(photo) for _ in range(asked.rounds) for photo in photos]
+        for process in busy:
+            process.kill()
+        result[f"beside_{count}_busy_over_alone"] = statistics.median(values) / result["onnx_t1_ms"]  # type: ignore[operator]
+        result[f"beside_{count}_busy_worst_over_alone"] = max(values) / result["onnx_t1_worst_ms"]  # type: ignore[operator]
+    pair, both = [ours, Worker(sys.executable, *OURS["onnx_t1"])], []
+    for photo in photos * (asked.rounds + 1):  # the first round warms the second one up
+        for worker in pair:
+            worker.ask(photo)
+        both.append([worker.answer() for worker in pair])
+    together = statistics.median(ms for pair_ms in both[len(photos) :] for ms in pair_ms)
+    result["two_of_ours_over_one"] = together / result["onnx_t1_ms"]  # type: ignore[operator]
+    for worker in pair:
+        worker.process.kill()
+    result |= hypotheses(photos[0])
+    for name, value in result.items():
+        print(f"{name:36} {value:8.2f}")
+    if asked.save is not None:
+        print(
+            "->", save_result(asked.save, "latency", result, "python benchmarks/latency.py PHOTOS --mediapipe PYTHON")
+        )
+
+
+def hypotheses(photo: Path) -> dict[str, float | None]:
+    """What 100 hypotheses take, in ms and beside one hand."""
     predictor = load()
-    pixels = read_photo(embedded("demo.jpg")).pixels[:, :520].copy()  # one of the two hands
-    assert len(predictor(pixels)) == 1  # noqa: S101
-    crop, keypoints = torch.rand(1, 3, 224, 224), batch_keypoints(torch.rand(1, 21, 4))
+    (hand, *_) = predictor(photo)
+    predictor.hypotheses(photo, hand, 4)
+    one, many = [], []
+    for _ in range(5):
+        began = time.perf_counter()
+        predictor(photo)
+        middle = time.perf_counter()
+        predictor.hypotheses(photo, hand, 100)
+        one.append(middle - began)
+        many.append(time.perf_counter() - middle)
+    took = statistics.median(many)
+    return {"hypotheses_100_ms": 1000 * took, "hypotheses_100_over_one": took / statistics.median(one)}
 
-    def network(steps: int) -> Callable[[], object]:
-        return lambda: predictor.network.reconstruct(crop, keypoints, predictor.hand_model, steps=steps)
 
-    result = {
-        f"whole_call_t{t}_ms": median_ms(lambda t=t: predictor(pixels, steps=t), arguments.runs) for t in (1, 3, 5)
-    }
-    result |= {f"network_t{t}_ms": median_ms(network(t), arguments.runs) for t in (1, 3, 5)}
-    large = load("large")
-    result |= {
-        f"large_whole_call_t{t}_ms": median_ms(lambda t=t: large(pixels, steps=t), arguments.runs) for t in (1, 5)
-    }
-    result["detection_ms"] = median_ms(lambda: predictor.detector.detect(pixels), arguments.runs)
-    result["network_t5_over_t1"] = result["network_t5_ms"] / result["network_t1_ms"]
-    if arguments.json:
-        print(json.dumps({k: round(v, 2) for k, v in result.items()}))
-        return
-    for key, value in result.items():
-        print(f"{key:24} {value:8.2f}")
+def turn_by_turn(workers: dict[str, Worker], photos: list[Path], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of each worker on each photo, one after the other, so that all meet the same machine."""
+    times: dict[str, list[float]] = {name: [] for name in workers}
+    for _ in range(rounds):
+        for photo in photos:
+            for name, worker in workers.items():
+                times[name].append(worker.milliseconds(photo))
+    return times
 
 
 if __name__ == "__main__":

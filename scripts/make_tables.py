@@ -14,24 +14,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import performance_tables
+from formatting import number, table
+
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/model-card.md", "docs/paper.md")
-RELEASE, BEFORE = "0.14.0", "0.13.0"
+DOCUMENTS = ("README.md", "docs/model-card.md", "docs/paper.md", "docs/performance.md")
+RELEASE, BEFORE = "0.15.0", "0.14.0"
 
 
 def result(version: str, name: str) -> Any:
-    """What a results file holds; None if there is none."""
-    path = ROOT / "results" / version / f"{name}.json"
-    return json.loads(path.read_text())["result"] if path.exists() else None
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    """What a results file holds; for this release, if it did not measure it anew, the last one's; None if there is
+    none.
+    """
+    for folder in (version, BEFORE):
+        path = ROOT / "results" / folder / f"{name}.json"
+        if path.exists():
+            return json.loads(path.read_text())["result"]
+    return None
 
 
 ARROWS = {"less": "(-)", "more": "(+)"}
@@ -144,6 +143,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "summary": summary,
     "hypotheses": hypotheses,
     "heuristics": heuristics,
+    "latency": lambda: performance_tables.latency(result(RELEASE, "latency")),
+    "targets": lambda: performance_tables.targets(result(RELEASE, "latency"), result(RELEASE, "footprint")),
+    "engines": lambda: performance_tables.engines(result(RELEASE, "engines")),
+    "floor": lambda: performance_tables.floor(result(RELEASE, "floor")),
+    "others": lambda: performance_tables.others(result(RELEASE, "others")),
 }
 
 

@@ -91,7 +91,7 @@ def test_a_teacher_that_contradicts_its_first_reading_teaches_nothing(demo_image
     photo = SourcePhoto("x", demo_image, held_out=False)
     bent = found.xy.copy()
     bent[[8, 12]] = bent[[12, 8]]
-    bent[6:9] = bent[5]
+    bent[6:9] = bent[10:13] = bent[5]
     for xy, crops in ((found.xy, 2), (bent, 0)):
         hand = replace(found, keypoints=replace(found.points, xy=xy))
         monkeypatch.setattr(PalmHandDetector, "detect", lambda self, image, hand=hand: [hand])

@@ -77,17 +77,12 @@ def reconstruct(
     from maskhand.assets import load
     from maskhand.cli.photo_run import PhotoRun
     from maskhand.io.files import made_folder
-    from maskhand.io.results import find_photos, is_result, output_names, read_boxes, refuse_to_overwrite
+    from maskhand.io.results import find_photos, is_result, output_names, refuse_to_overwrite
 
     paths = [path for path in find_photos(inputs) if not is_result(path)]
     if not paths:
         raise InputError(f"the only photos of {', '.join(inputs)} are results of an earlier run")
-    given = read_boxes(boxes) if boxes else None
-    (name, count), *_ = Counter(path.name for path in paths).most_common(1)
-    if given is not None and count > 1:
-        raise InputError(
-            f"{count} photos are called {name}, and --boxes goes by names: reconstruct their folders one by one"
-        )
+    given = _boxes_of(paths, boxes) if boxes else None
     names = output_names(paths)
     refuse_to_overwrite(out, names)
     run = PhotoRun(
@@ -104,6 +99,19 @@ def reconstruct(
     summary.show(console, out, inputs)
     if summary.failed:
         raise typer.Exit(1)
+
+
+def _boxes_of(paths: list[Path], file: Path) -> dict[str, list]:
+    """What a JSON file says of photos whose names differ."""
+    from maskhand.io.results import read_boxes
+
+    boxes = read_boxes(file)
+    (name, count), *_ = Counter(path.name for path in paths).most_common(1)
+    if count > 1:
+        raise InputError(
+            f"{count} photos are called {name}, and --boxes goes by names: reconstruct their folders one by one"
+        )
+    return boxes
 
 
 @dataclass

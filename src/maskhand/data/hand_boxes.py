@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from maskhand.data.box_files import boxed_photos
 from maskhand.data.matting import matte
@@ -92,9 +91,7 @@ def _training_photos(root: str | Path, sources: tuple[str, ...]) -> Iterator[Sou
 def _agreed(detector: PalmHandDetector, image: np.ndarray, hand: Detection, rng: np.random.Generator):
     """The hand as a cut-out's; None where readings of it contradict each other."""
     flat, _ = mean_landmarks(detector.reader, image, hand, rng, views=_VIEWS)
-    if keypoint_disagreement(*(torch.from_numpy(xy[None].astype(np.float32)) for xy in (hand.xy, flat))) > (
-        MAX_CONTRADICTION
-    ):
+    if keypoint_disagreement(hand.xy[None], flat[None])[0] > (MAX_CONTRADICTION):
         return None
     size = float(np.linalg.norm(flat.max(0) - flat.min(0)))
     way = flat[9] - flat[0]

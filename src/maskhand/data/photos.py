@@ -12,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from maskhand.backbones.landmark_trunk import INPUT_PX
 from maskhand.data.feature_cache import photo_truth
@@ -145,7 +144,7 @@ def photo_samples(
         rng, hand = np.random.default_rng((seed, k)), detections[0]
         own = hand.xy
         flat, world = mean_landmarks(detector.reader, photo.image, hand, rng, teacher=teacher)
-        if keypoint_disagreement(*(torch.from_numpy(points[None]) for points in (own, flat))) > MAX_CONTRADICTION:
+        if keypoint_disagreement(own[None], flat[None])[0] > MAX_CONTRADICTION:
             continue
         matted = matte(photo.image) if photo.plain else None
         for number in range(crops):
@@ -161,10 +160,8 @@ def photo_samples(
 def _straight_ahead(image: np.ndarray, crop: Crop) -> np.ndarray:
     """(3, 3) from the photo's camera frame to that of a camera that looks straight at the crop, for rows of points."""
     height, width = image.shape[:2]
-    focal = torch.tensor([read_photo(image).focal_px], dtype=torch.float64)
-    return turn_to_ray(
-        torch.tensor(crop.centre), focal, torch.tensor([width / 2, height / 2], dtype=torch.float64)
-    ).numpy()
+    focal = np.array([read_photo(image).focal_px])
+    return turn_to_ray(np.array(crop.centre), focal, np.array([width / 2, height / 2]))
 
 
 def recoloured(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -14,14 +14,16 @@ from maskhand.io.files import made_folder
 from maskhand.version import __version__
 
 
-def save_result(folder: str | Path, name: str, result: Any) -> Path:
-    """Write {folder}/{name}.json: the result with version, date, machine and the command that measured it."""
+def save_result(folder: str | Path, name: str, result: Any, command: str | None = None) -> Path:
+    """Write {folder}/{name}.json: the result with version, date, machine and the command that measured it, this
+    process's if left out.
+    """
     content = {
         "name": name,
         "version": __version__,
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
-        "command": " ".join(["maskhand", *sys.argv[1:]]),
+        "command": command or " ".join(["maskhand", *sys.argv[1:]]),
         "result": rounded(result),
     }
     path = made_folder(folder) / f"{name}.json"

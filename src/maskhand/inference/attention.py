@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from maskhand.errors import ConfigError
 from maskhand.inference.hypotheses import traced_candidate
 from maskhand.inference.reconstructor import Reconstructor
 from maskhand.io.photos import Photo
 from maskhand.model.deformable_attention import DeformableAttention
+from maskhand.runtime.engine import module_of
 from maskhand.runtime.reconstruction import reconstruct
-from maskhand.runtime.torch_engine import TorchEngine
 from maskhand.types import AttentionMap, Hand
 from maskhand.validation import whole_number
 
@@ -21,9 +20,7 @@ def attention_map(reconstructor: Reconstructor, photo: Photo, hand: Hand, layer:
     photo.
     """
     engine = reconstructor.engine
-    if not isinstance(engine, TorchEngine):
-        raise ConfigError("attention is read off PyTorch's model: load with backend='torch'")
-    layers = engine.network.model.synthesizer.layers
+    layers = module_of(engine).model.synthesizer.layers
     whole_number(layer, "layer", len(layers))
     readings = reconstructor.reader.read([photo.pixels], [traced_candidate(hand)])
     attention: DeformableAttention = layers[layer - 1].deform  # type: ignore[union-attr, assignment]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float
 
@@ -9,7 +11,7 @@ from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.arrays import Array, namespace
 from maskhand.inference.candidates import Candidate
 from maskhand.inference.reconstructor import Reconstructor
-from maskhand.io.photos import Photo
+from maskhand.io.photos import ImageSource, Photo, read_photo
 from maskhand.model.unmasking import Sampling
 from maskhand.runtime.reconstruction import reconstruct
 from maskhand.types import Hand
@@ -53,9 +55,14 @@ def draw_hypotheses(
             draws=rows,
         )
         of_one = reconstructor.as_readings([candidate] * rows, [candidate.crop] * rows, prediction)
-        drawn += reconstructor.lift([photo] * rows, of_one)
+        drawn += reconstructor.lift([photo], [of_one])[0]
     joints = np.stack([other.joints for other in drawn])
     return [drawn[k] for k in mean_pairwise_distance(joints).argsort().tolist()]
+
+
+def traced_photo(image: ImageSource, hand: Hand) -> Photo:
+    """The photo as it was read when the hand was reconstructed."""
+    return replace(read_photo(image, focal_px=hand.focal_px), focal_source=hand.trace.focal_source)
 
 
 def traced_candidate(hand: Hand) -> Candidate:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -27,7 +28,10 @@ from maskhand.types import Hand, Prediction
 
 MOST_AT_ONCE = 16
 """Crops in one batch: more take memory and no less time on a CPU."""
+S = TypeVar("S")
 T = TypeVar("T")
+Nested = Sequence[Sequence[S]]
+"""Items of each of several photos."""
 
 
 class Reconstructor:
@@ -57,25 +61,33 @@ class Reconstructor:
         self.reader = CropReader(engine, engine.config.crop, config.recrop)
         self.refine, self.views, self.sampling = refine, views, sampling
 
-    def read(self, photos: Sequence[Photo], candidates: Sequence[Candidate], *, steps: int) -> list[Reading]:
-        """A reading per candidate, in their order; `photos`: the one that each is in."""
+    def read(self, photos: Sequence[Photo], candidates: Nested[Candidate], *, steps: int) -> list[list[Reading]]:
+        """A reading per candidate of each photo."""
 
-        def batch(at: list[int]) -> list[Reading]:
-            return self._read_batch([photos[k].pixels for k in at], [candidates[k] for k in at], steps)
+        def readings(of_photo: list[Photo], all_of_them: list[Candidate]) -> list[Reading]:
+            def batch(at: list[int]) -> list[Reading]:
+                return self._read_batch([of_photo[k].pixels for k in at], [all_of_them[k] for k in at], steps)
 
-        # A user's keypoints are of another convention, and say how many crops fill a batch.
-        sources = [candidate.detection.points.source == "user" for candidate in candidates]
-        return in_batches(batch, sources, max(1, MOST_AT_ONCE // self.views))
+            # A user's keypoints are of another convention.
+            sources = [candidate.detection.points.source == "user" for candidate in all_of_them]
+            return in_batches(batch, sources, max(1, MOST_AT_ONCE // self.views))
 
-    def lift(self, photos: Sequence[Photo], readings: Sequence[Reading]) -> list[Hand]:
-        """The hands of readings in their photos' camera frames, fitted to their keypoints if `refine`."""
-        if self.refine:
-            sources = [reading.prediction.keypoints.source for reading in readings]
-            readings = in_batches(lambda at: self._fitted([readings[k] for k in at]), sources, 4 * MOST_AT_ONCE)
-        return [
-            lift(self.hand_model, photo, reading, self.config.view_fit, use_keypoints=self.refine)
-            for photo, reading in zip(photos, readings, strict=True)
-        ]
+        return by_photo(readings, photos, candidates)
+
+    def lift(self, photos: Sequence[Photo], readings: Nested[Reading]) -> list[list[Hand]]:
+        """The hands of each photo's readings in its camera frame, fitted to their keypoints if `refine`."""
+
+        def hands(of_photo: list[Photo], all_of_them: list[Reading]) -> list[Hand]:
+            if self.refine:
+                sources = [reading.prediction.keypoints.source for reading in all_of_them]
+                bare = all_of_them
+                all_of_them = in_batches(lambda at: self._fitted([bare[k] for k in at]), sources, 4 * MOST_AT_ONCE)
+            return [
+                lift(self.hand_model, photo, reading, self.config.view_fit, use_keypoints=self.refine)
+                for photo, reading in zip(of_photo, all_of_them, strict=True)
+            ]
+
+        return by_photo(hands, photos, readings)
 
     def encode(self, images: list[np.ndarray], readings: CropReadings) -> dict[str, Array]:
         """What the network's encoder makes of crops that were read in these photos."""
@@ -121,6 +133,15 @@ class Reconstructor:
         together = Prediction.concatenate([reading.prediction for reading in readings])
         fitted = fit_prediction(self.hand_model, together, self.config.fit)
         return [replace(reading, prediction=fitted.rows(slice(k, k + 1))) for k, reading in enumerate(readings)]
+
+
+def by_photo(
+    run: Callable[[list[Photo], list[S]], list[T]], photos: Sequence[Photo], items: Nested[S]
+) -> list[list[T]]:
+    """What `run` makes of the items of all photos at once, by photo again."""
+    of_photo = [photo for photo, own in zip(photos, items, strict=True) for _ in own]
+    made = iter(run(of_photo, [item for own in items for item in own]))
+    return [list(islice(made, len(own))) for own in items]
 
 
 def in_batches(run: Callable[[list[int]], list[T]], kinds: Sequence[object], most: int) -> list[T]:

@@ -44,7 +44,10 @@ class Photo:
     """`given`, `exif` or `assumed`."""
 
 
-def read_photo(source: str | Path | Image.Image | np.ndarray | Photo, *, focal_px: float | None = None) -> Photo:
+ImageSource = str | Path | Image.Image | np.ndarray | Photo
+
+
+def read_photo(source: ImageSource, *, focal_px: float | None = None) -> Photo:
     """Read an image, turn it upright, convert it to 8-bit RGB.
 
     Args:

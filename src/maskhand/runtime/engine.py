@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from maskhand.errors import ConfigError
 from maskhand.geometry.arrays import Array
 from maskhand.runtime.config import NetworkConfig
 from maskhand.tokenizer.config import TokenizerConfig
 from maskhand.types import Engine
+
+if TYPE_CHECKING:
+    from maskhand.runtime.hand_network import HandNetwork
 
 
 @runtime_checkable
@@ -23,3 +27,16 @@ class HandEngine(Engine, Protocol):
     def codes(self) -> Array:
         """(K, C) the codebook."""
         ...
+
+
+def module_of(engine: HandEngine) -> HandNetwork:
+    """The PyTorch module that an engine runs.
+
+    Raises:
+        ConfigError: it runs exported graphs.
+
+    """
+    network = getattr(engine, "network", None)
+    if network is None:
+        raise ConfigError("exported graphs have no PyTorch module: load with backend='torch'")
+    return network

@@ -13,7 +13,9 @@ from maskhand.backbones.base import Maps, build_backbone
 from maskhand.hand_model.layer import HandModel
 from maskhand.keypoints.heatmap_head import HeatmapKeypoints, KeypointHead
 from maskhand.model.maskhand import Context, MaskHand
+from maskhand.model.unmasking import draw_blends
 from maskhand.runtime.config import NetworkConfig
+from maskhand.runtime.spread import pose_spread, spread_numbers
 from maskhand.tokenizer.vq_mano import VqMano
 from maskhand.types import Keypoints2D, Prediction
 
@@ -75,6 +77,19 @@ class HandNetwork(nn.Module):
     def context(self, encoded: Encoded, keypoints: Keypoints2D) -> Context:
         """What the paper's model knows of the crops before any token."""
         return self.model.context(encoded.pyramid, keypoints)
+
+    @torch.no_grad()
+    def spread(
+        self,
+        hand_model: HandModel,
+        probabilities: Float[Tensor, "B L K"],
+        pose: Float[Tensor, "B 16 3 3"],
+        shape: Float[Tensor, "B S"],
+    ) -> Float[Tensor, "B 21"]:
+        """How far poses drawn from the tokens' distributions lie from a pose [m] (`pose_spread`)."""
+        blends = draw_blends(probabilities, self.model.codes, spread_numbers(probabilities.shape[1]))
+        drawn = self.model.tokenizer.decode_embeddings(blends.transpose(1, 2).flatten(0, 1))
+        return pose_spread(hand_model, drawn.unflatten(0, (len(pose), -1)), pose, shape)
 
     def reconstruct(
         self, image: Float[Tensor, "B 3 H W"] | Maps, keypoints: Keypoints2D, hand_model: HandModel, **how: Any

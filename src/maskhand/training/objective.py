@@ -14,9 +14,7 @@ from maskhand.hand_model.joint_conventions import landmark_positions
 from maskhand.hand_model.layer import HandModel
 from maskhand.keypoints.fusion import fuse_keypoints, keypoint_disagreement
 from maskhand.model.maskhand import Context
-from maskhand.model.unmasking import draw_blends
 from maskhand.runtime.hand_network import Encoded, HandNetwork
-from maskhand.runtime.spread import pose_spread, spread_numbers
 from maskhand.training import extra_losses
 from maskhand.training.masking import HiddenTokens, disturb_keypoints, hide_tokens
 from maskhand.training.paper_losses import hand_losses, masked_cross_entropy, weighted_mean
@@ -71,7 +69,9 @@ class ModelObjective(nn.Module):
                 terms |= self._heatmap_terms(batch, encoded, labelled)
                 blank = hidden.mask.all(1)
                 if self.extra.fitted and bool(blank.any()):
-                    hands = self._prediction(encoded, landmarks, pose, shape, camera, log_probabilities.detach())
+                    hands = self._prediction(
+                        encoded, landmarks, (pose, shape, camera), log_probabilities.detach().exp()
+                    )
                     prediction = hands.rows(blank)
                     terms = self._with_fitted(terms, prediction, batch["keypoints_3d"][blank], labelled[blank])
         weights = {**vars(self.paper), **vars(self.extra)}
@@ -157,22 +157,14 @@ class ModelObjective(nn.Module):
         self,
         encoded: Encoded,
         landmarks: Keypoints2D,
-        pose: Tensor,
-        shape: Tensor,
-        camera: Tensor,
-        log_probabilities: Tensor,
+        hand: tuple[Tensor, Tensor, Tensor],
+        probabilities: Float[Tensor, "B L K"],
     ) -> Prediction:
-        """First rounds as the fit gets them at inference, with gradients."""
-        heatmaps, probabilities = encoded.heatmaps, log_probabilities.exp()
+        """First rounds as the fit gets them at inference, with gradients; `hand`: pose, shape, camera."""
+        heatmaps, (pose, shape, camera) = encoded.heatmaps, hand
         if heatmaps is None:
             raise ValueError("the fit needs keypoints of the network's own")
         token_confidence, tokens = probabilities.max(-1)
-        with torch.no_grad():
-            codes = self.network.model.codes
-            others = draw_blends(probabilities, codes, spread_numbers(probabilities.shape[1]))
-            embedding = others.transpose(1, 2).flatten(0, 1)
-            drawn = self.network.model.tokenizer.decode_embeddings(embedding).unflatten(0, (len(pose), -1))
-            spread = pose_spread(self.hand_model, drawn, pose, shape)
         return Prediction(
             pose=pose,
             shape=shape,
@@ -180,7 +172,7 @@ class ModelObjective(nn.Module):
             keypoints=fuse_keypoints(heatmaps.keypoints, landmarks, self.inference.fusion),
             tokens=tokens,
             token_confidence=token_confidence,
-            spread=spread,
+            spread=self.network.spread(self.hand_model, probabilities, pose, shape),
             heatmap_confidence=heatmaps.keypoints.confidence,
             disagreement=keypoint_disagreement(heatmaps.keypoints.xy, landmarks.xy),
             depth_certainty=heatmaps.depth_certainty,
