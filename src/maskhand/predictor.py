@@ -24,7 +24,6 @@ from maskhand.validation import checked_boxes_and_keypoints, checked_side, whole
 
 if TYPE_CHECKING:
     from maskhand.runtime.hand_network import HandNetwork
-
 MAX_STEPS, MAX_VIEWS, MAX_HYPOTHESES = 64, 32, 10_000
 Sides = Sequence[Side] | None
 
@@ -48,11 +47,10 @@ class Predictor:
         self.engine, self.hand_model, self.config = engine, hand_model, config
         built_in = PalmHandDetector(engine, config.detection)
         self.reader, self.detector = built_in.reader, detector or built_in
-        built_in_ones = built_in_rounds(built_in, config.proposals, config.selection)
-        self.rounds = built_in_ones if detector is None else detector_rounds(detector, self.reader)
-        self.reconstructor = Reconstructor(
-            engine, hand_model, config, refine=refine, views=whole_number(views, "views", MAX_VIEWS), sampling=sampling
-        )
+        own = built_in_rounds(built_in, config.proposals, config.selection)
+        self.rounds = own if detector is None else detector_rounds(detector, self.reader)
+        how = {"refine": refine, "views": whole_number(views, "views", MAX_VIEWS), "sampling": sampling}
+        self.reconstructor = Reconstructor(engine, hand_model, config, **how)  # type: ignore[arg-type]
 
     @property
     def network(self) -> HandNetwork:
@@ -85,10 +83,8 @@ class Predictor:
         focal_px: float | None = None,
     ) -> list[list[Hand]]:
         """The hands of each of several photos, as when called with one; all share the network's batches."""
-        photos, steps = (
-            [read_photo(image, focal_px=focal_px) for image in images],
-            whole_number(steps, "steps", MAX_STEPS),
-        )
+        photos = [read_photo(image, focal_px=focal_px) for image in images]
+        steps = whole_number(steps, "steps", MAX_STEPS)
         checked_side(side)
         selected: list[list[Reading]] = [[] for _ in photos]
         for propose in self.rounds:
@@ -145,7 +141,7 @@ class Predictor:
 
     def attention(self, image: ImageSource, hand: Hand, layer: int = 1) -> AttentionMap:
         """Where a layer (from 1 on) of the synthesizer samples the image (paper, Figure 16); for `backend="torch"`."""
-        from maskhand.inference.attention import attention_map
+        from maskhand.inference.attention import attention_map  # needs PyTorch
 
         return attention_map(self.reconstructor, traced_photo(image, hand), hand, layer)
 

@@ -10,9 +10,11 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.helpers import run
 
+from maskhand.cli.photo_run import PHOTOS_AT_ONCE
 from maskhand.errors import InputError, MaskHandError
 from maskhand.io.results import find_photos, output_names
 
@@ -182,3 +184,21 @@ def test_photos_are_found_once_each_and_named_apart(photos) -> None:
         "b",
     ]
     assert output_names([Path("x/IMG_1.JPG"), Path("y/img_1.jpg")]) == ["IMG_1_JPG", "img_1_jpg_2"]
+
+
+def test_a_folder_of_more_photos_than_one_batch_comes_out_whole_and_in_order(photos, tmp_path) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for k in range(PHOTOS_AT_ONCE + 2):
+        shutil.copy(photos / "a.png", many / f"{k}.png")
+    (many / "1.png").write_bytes(b"not an image")
+    (many / "5.png").write_bytes(b"")
+    result = run("reconstruct", many, "-o", tmp_path / "o", "--format", "none", "--threads", 1)
+    assert result.exit_code == 1
+    assert result.output.index("1.png") < result.output.index("5.png")
+    records = [json.loads((tmp_path / "o" / f"{k}.json").read_text()) for k in (0, 2, 3, 4)]
+    first, *others = ([hand["joints"] for hand in record["hands"]] for record in records)
+    assert len(first) == 2
+    for joints in others:  # of whatever batch
+        np.testing.assert_allclose(joints, first, atol=2e-5)
+    assert not (tmp_path / "o" / "1.json").exists()

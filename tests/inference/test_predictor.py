@@ -177,3 +177,19 @@ def test_a_device_that_is_not_there_is_named() -> None:
         pytest.skip("this machine has the device that should be missing")
     with pytest.raises(ConfigError, match="cuda"):
         load(device="cuda")
+
+
+def test_photos_together_give_what_each_gives_alone(predictor, demo_image) -> None:
+    pictures = [
+        demo_image,
+        np.full((120, 160, 3), 128, np.uint8),
+        demo_image[:, :520].copy(),
+        demo_image[:, ::-1].copy(),
+    ]
+    together = predictor.batch(pictures)
+    assert [len(hands) for hands in together] == [2, 0, 1, 2]
+    for picture, hands in zip(pictures, together, strict=True):
+        for one, other in zip(predictor(picture), hands, strict=True):
+            assert one.side == other.side
+            np.testing.assert_allclose(one.vertices, other.vertices, atol=1e-5)
+    assert predictor.batch([]) == []

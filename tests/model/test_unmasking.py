@@ -118,7 +118,7 @@ def test_codes_are_drawn_as_often_as_their_probabilities_say() -> None:
 
 def test_blends_are_codes_that_turn_into_the_next_one_at_the_end_of_their_share() -> None:
     probabilities, codes = np.array([[[0.5, 0.0005, 0.4995]]]), np.array([[0.0], [9.0], [1.0]])
-    uniform = np.array([[0.0, 0.3, 0.5 * 0.9375, 0.4999, 0.5011, 0.9]])
+    uniform = np.array([[0.0, 0.2, 0.5 * 0.875, 0.4999, 0.5011, 0.7]])
     blends = draw_blends(probabilities, codes, uniform)[0, 0, :, 0]
     np.testing.assert_allclose(blends, [0, 0, 0.75, 1, 1, 1], atol=0.02)  # the unlikely code is left out
     nudged = draw_blends(probabilities * (1 + 1e-6 * np.arange(3)), codes, uniform)[0, 0, :, 0]

@@ -112,13 +112,13 @@ class Crop:
         return np.floor(corners.min(0) - 1).astype(int), np.ceil(corners.max(0) + 1).astype(int)
 
 
-def snapped_crop(centre: np.ndarray, side: float, angle: float, *, mirrored: bool = False) -> Crop:
-    """The nearest crop of a fine grid: places and sides in 1/256 of the side, angles in 1/512 of a right angle.
+def snapped_crop(centre: np.ndarray, side: float, angle: float, *, mirrored: bool = False, grid: int = 1024) -> Crop:
+    """The nearest crop of a fine grid: places and sides in 1 / `grid` of the side, angles in half that of a right angle.
 
     Which crop it is does then not depend on the last digits of what it was laid around, nor does anything read in it.
     """
-    level = 2 ** (round(np.log2(side) * 256) / 256)
-    step, turn = 2.0 ** round(np.log2(side)) / 256, np.pi / 1024
+    level = 2 ** (round(np.log2(side) * grid) / grid)
+    step, turn = 2.0 ** round(np.log2(side)) / grid, np.pi / (4 * grid)
     x, y = (round(float(place) / step) * step for place in centre)
     return Crop((x, y), level, round(angle / turn) * turn, mirrored)
 

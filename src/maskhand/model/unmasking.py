@@ -14,7 +14,7 @@ from maskhand.geometry.arrays import Array, device, like, namespace, to_numpy
 
 LEAST_LIKELY = 0.002
 """Share of the likeliest code's probability under which a code is not drawn for the spread."""
-TURNING = 0.25
+TURNING = 0.5
 """Share of a code's probability over which a drawn code vector turns into the next one."""
 
 
