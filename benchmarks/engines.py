@@ -8,8 +8,6 @@ making all of them takes, and the size of what is installed [MB].
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,9 +20,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from measure import keep, median_ms, parser
 
 from maskhand.assets import embedded, read_network
-from maskhand.evaluation.results import save_result
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.layer import HandModel
 from maskhand.runtime.export import export_graphs
@@ -95,17 +93,6 @@ def litert_engine(folder: Path) -> Engine:
     return make
 
 
-def median_ms(run: Run, times: int = 40) -> float:
-    for _ in range(5):
-        run()
-    values = []
-    for _ in range(times):
-        began = time.perf_counter()
-        run()
-        values.append(1000 * (time.perf_counter() - began))
-    return statistics.median(values)
-
-
 def installed_mb(package: str) -> float:
     spec = find_spec(package)
     folder = Path(spec.origin).parent if spec and spec.origin else Path(spec.submodule_search_locations[0])  # type: ignore[union-attr, index]
@@ -113,9 +100,7 @@ def installed_mb(package: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--save", type=Path)
-    asked = parser.parse_args()
+    asked = parser(__doc__).parse_args()
     network = read_network(embedded("default.safetensors"))[0]
     graphs = {name: graph.eval() for name, graph in {**detection_graphs(), **hand_graphs(network)}.items()}
     torch.manual_seed(0)
@@ -147,8 +132,7 @@ def main() -> None:
             busy.kill()
             rows.append(row)
             print(name, {key: round(value, 2) for key, value in row.items() if key != "engine"})
-    if asked.save is not None:
-        print("->", save_result(asked.save, "engines", rows, "python benchmarks/engines.py"))
+    keep("engines", rows, asked.save, "python benchmarks/engines.py")
 
 
 if __name__ == "__main__":

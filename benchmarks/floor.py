@@ -5,15 +5,13 @@ python benchmarks/floor.py [--threads 2] [--save results/VERSION]
 
 from __future__ import annotations
 
-import argparse
 import time
-from pathlib import Path
 
 import torch
+from measure import keep, parser
 from torch.utils.flop_counter import FlopCounterMode
 
 from maskhand.assets import embedded, read_network
-from maskhand.evaluation.results import save_result
 from maskhand.runtime.graphs import detection_graphs, hand_graphs
 
 RUNS = {"palms": 1, "landmarks": 2, "encode": 1, "round": 1, "mean": 1, "pose": 7}
@@ -43,10 +41,9 @@ def gigabytes_per_second() -> float:
 
 @torch.inference_mode()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--save", type=Path)
-    asked = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--threads", type=int, default=2)
+    asked = options.parse_args()
     torch.set_num_threads(asked.threads)
     network = read_network(embedded("default.safetensors"))[0]
     machine = {"gflops": gflops(), "gb_per_s": gigabytes_per_second()}
@@ -62,10 +59,7 @@ def main() -> None:
     rows.append({"graph": "one hand", "mflop": total, "runs": 1, "floor_ms": total / machine["gflops"]})
     for row in rows:
         print("{graph:10} {mflop:8.0f} MFLOP x {runs}  at least {floor_ms:6.2f} ms".format(**row))
-    print({key: round(value, 1) for key, value in machine.items()})
-    if asked.save is not None:
-        result = {"graphs": rows, "threads": asked.threads, **machine}
-        print("->", save_result(asked.save, "floor", result, "python benchmarks/floor.py"))
+    keep("floor", {"graphs": rows, "threads": asked.threads, **machine}, asked.save, "python benchmarks/floor.py")
 
 
 if __name__ == "__main__":

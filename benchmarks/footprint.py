@@ -5,7 +5,6 @@ python benchmarks/footprint.py PHOTO [--save results/VERSION]    # in the reposi
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -15,7 +14,7 @@ import time
 from importlib.resources import files
 from pathlib import Path
 
-from maskhand.evaluation.results import save_result
+from measure import keep, parser
 
 RUNS = 7
 
@@ -31,12 +30,11 @@ def measured(command: list[str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photo")
-    parser.add_argument("--save", type=Path)
-    asked = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("photo")
+    asked = options.parse_args()
     weights = [p for p in (files("maskhand") / "assets").iterdir() if p.name.endswith((".safetensors", ".npz"))]
-    result: dict[str, float | None] = {"weights_mb": sum(Path(str(p)).stat().st_size for p in weights) / 1e6}
+    result: dict[str, float] = {"weights_mb": sum(Path(str(p)).stat().st_size for p in weights) / 1e6}
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", f"{folder}/venv"], check=True)
         subprocess.run([f"{folder}/venv/bin/python", "-m", "pip", "install", "--quiet", "."], check=True)
@@ -53,10 +51,7 @@ def main() -> None:
             result[f"{name}_peak_mb"] = max(peak for _, peak in runs)
         _, peak = measured([command, "hypotheses", asked.photo, "-o", f"{folder}/many", "--count", "1000"])
         result["hypotheses_1000_peak_mb"] = peak
-    for name, value in result.items():
-        print(f"{name:28} {value:8.2f}")
-    if asked.save is not None:
-        print("->", save_result(asked.save, "footprint", result, "python benchmarks/footprint.py PHOTO"))
+    keep("footprint", result, asked.save, "python benchmarks/footprint.py PHOTO")
 
 
 if __name__ == "__main__":

@@ -7,19 +7,20 @@ PYTHON: an interpreter of an environment with mediapipe==0.10.21; without it Med
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from measure import keep, parser
+
 from maskhand import load
-from maskhand.evaluation.results import save_result
 from maskhand.io.results import find_photos
 
 WORKER = str(Path(__file__).with_name("worker.py"))
-OURS = {"onnx_t1": ("onnx", "1"), "onnx_t5": ("onnx", "5"), "torch_t1": ("torch", "1")}
+OURS = {"onnx_t1": ("onnx", "1"), "onnx_t5": ("onnx", "5")}
+TORCH = {"torch_t1": ("torch", "1")}
 THEIRS = {"mediapipe_static": ("mediapipe", "static"), "mediapipe_video": ("mediapipe", "video")}
 
 
@@ -47,23 +48,23 @@ class Worker:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos")
-    parser.add_argument("--mediapipe", metavar="PYTHON")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--save", type=Path)
-    asked = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("photos")
+    options.add_argument("--mediapipe", metavar="PYTHON")
+    options.add_argument("--rounds", type=int, default=5)
+    asked = options.parse_args()
     photos = find_photos([asked.photos])
     workers = {name: Worker(sys.executable, *how) for name, how in OURS.items()}
     if asked.mediapipe:
         workers |= {name: Worker(asked.mediapipe, *how) for name, how in THEIRS.items()}
-    result: dict[str, float | None] = {}
+    workers |= {name: Worker(sys.executable, *how) for name, how in TORCH.items()}  # last: its threads spin for a while
+    result: dict[str, float] = {}
     times = turn_by_turn(workers, photos, asked.rounds)
     for name, values in times.items():
         result |= {f"{name}_ms": statistics.median(values), f"{name}_worst_ms": max(values)}
     if asked.mediapipe:
-        result["onnx_over_mediapipe"] = result["onnx_t1_ms"] / result["mediapipe_static_ms"]  # type: ignore[operator]
-    result["t5_over_t1"] = result["onnx_t5_ms"] / result["onnx_t1_ms"]  # type: ignore[operator]
+        result["onnx_over_mediapipe"] = result["onnx_t1_ms"] / result["mediapipe_static_ms"]
+    result["t5_over_t1"] = result["onnx_t5_ms"] / result["onnx_t1_ms"]
     ours = workers["onnx_t1"]
     for name in [*workers]:
         if name != "onnx_t1":
@@ -74,27 +75,22 @@ def main() -> None:
         values = [ours.milliseconds(photo) for _ in range(asked.rounds) for photo in photos]
         for process in busy:
             process.kill()
-        result[f"beside_{count}_busy_over_alone"] = statistics.median(values) / result["onnx_t1_ms"]  # type: ignore[operator]
-        result[f"beside_{count}_busy_worst_over_alone"] = max(values) / result["onnx_t1_worst_ms"]  # type: ignore[operator]
+        result[f"beside_{count}_busy_over_alone"] = statistics.median(values) / result["onnx_t1_ms"]
+        result[f"beside_{count}_busy_worst_over_alone"] = max(values) / result["onnx_t1_worst_ms"]
     pair, both = [ours, Worker(sys.executable, *OURS["onnx_t1"])], []
     for photo in photos * (asked.rounds + 1):  # the first round warms the second one up
         for worker in pair:
             worker.ask(photo)
         both.append([worker.answer() for worker in pair])
     together = statistics.median(ms for pair_ms in both[len(photos) :] for ms in pair_ms)
-    result["two_of_ours_over_one"] = together / result["onnx_t1_ms"]  # type: ignore[operator]
+    result["two_of_ours_over_one"] = together / result["onnx_t1_ms"]
     for worker in pair:
         worker.process.kill()
     result |= hypotheses(photos[0])
-    for name, value in result.items():
-        print(f"{name:36} {value:8.2f}")
-    if asked.save is not None:
-        print(
-            "->", save_result(asked.save, "latency", result, "python benchmarks/latency.py PHOTOS --mediapipe PYTHON")
-        )
+    keep("latency", result, asked.save, "python benchmarks/latency.py PHOTOS --mediapipe PYTHON")
 
 
-def hypotheses(photo: Path) -> dict[str, float | None]:
+def hypotheses(photo: Path) -> dict[str, float]:
     """What 100 hypotheses take, in ms and beside one hand."""
     predictor = load()
     (hand, *_) = predictor(photo)

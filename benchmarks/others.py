@@ -9,21 +9,16 @@ decoder of six layers), its weights random; it needs 4 GB.
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
-from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import torch
+from measure import keep, median_ms, parser
 from torch import nn
 
 from maskhand import load
 from maskhand.assets import embedded
 from maskhand.backbones import build_backbone
-from maskhand.evaluation.results import save_result
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.layer import HandModel
 from maskhand.hand_model.skeleton import MODEL_PARENTS
@@ -33,16 +28,6 @@ from maskhand.rendering.rasteriser import rasterise
 from maskhand.synthesis.pose_prior import PosePrior
 
 BATCH = 16
-
-
-def median_ms(run: Callable[[], object], times: int = 15) -> float:
-    run()
-    values = []
-    for _ in range(times):
-        began = time.perf_counter()
-        run()
-        values.append(1000 * (time.perf_counter() - began))
-    return statistics.median(values)
 
 
 def hand_layers(model: HandModel) -> dict[str, float]:
@@ -123,17 +108,13 @@ def networks() -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--save", type=Path)
-    asked = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--threads", type=int, default=2)
+    asked = options.parse_args()
     torch.set_num_threads(asked.threads)
     model = HandModel(free_hand_data())
-    result: dict[str, float | None] = {**hand_layers(model), **rasterisers(model), **networks()}
-    for name, value in result.items():
-        print(f"{name:24} {value:10.3f}")
-    if asked.save is not None:
-        print("->", save_result(asked.save, "others", result, "python benchmarks/others.py"))
+    result: dict[str, float] = {**hand_layers(model), **rasterisers(model), **networks()}
+    keep("others", result, asked.save, "python benchmarks/others.py")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from maskhand.inference.config import InferenceConfig
 from maskhand.model.unmasking import Sampling
 from maskhand.predictor import Predictor
 from maskhand.runtime.engine import HandEngine
-from maskhand.runtime.onnx_engine import OnnxEngine, asset
+from maskhand.runtime.onnx_engine import OnnxEngine
+from maskhand.runtime.onnx_engine import asset as embedded
 from maskhand.runtime.weights import WeightFile
 from maskhand.tokenizer.config import TokenizerConfig
 from maskhand.validation import whole_number
@@ -30,11 +31,6 @@ MAX_THREADS = 256
 EMBEDDED = {"default": 1, "large": 6}
 """Names of the embedded weights, and how many views of each hand are averaged."""
 FREE_HAND = "maskhand-free"
-
-
-def embedded(name: str) -> Path:
-    """Path of a file shipped inside the package."""
-    return asset(name)
 
 
 def load(
@@ -80,10 +76,7 @@ def load(
             f"no weights named {str(name)!r}: use one of {', '.join(EMBEDDED)}, or the path of a .safetensors file"
         )
     weights = WeightFile(path)
-    hand = HandModel(free_hand_data()) if hand_model is None else read_hand_model(hand_model)
-    trained_on = weights.config.get("hand_model", FREE_HAND)
-    if hand.name != trained_on:
-        raise AssetError(f"weights {path.name} were trained on hand model '{trained_on}', not on '{hand.name}'")
+    hand = hand_model_of(weights.config, hand_model, path)
     return Predictor(
         _engine(weights, backend, device, threads),
         hand,
@@ -151,6 +144,20 @@ def network_config(network: HandNetwork, inference: InferenceConfig, hand_model:
         "inference": to_dict(inference),
         "hand_model": hand_model,
     }
+
+
+def hand_model_of(config: dict[str, Any], given: str | Path | None, weights: Path) -> HandModel:
+    """The hand model that weights with this config were trained on: the free hand, or the one given.
+
+    Raises:
+        AssetError: that is another one.
+
+    """
+    hand = HandModel(free_hand_data()) if given is None else read_hand_model(given)
+    trained_on = config.get("hand_model", FREE_HAND)
+    if hand.name != trained_on:
+        raise AssetError(f"weights {weights.name} were trained on hand model '{trained_on}', not on '{hand.name}'")
+    return hand
 
 
 def read_hand_model(path: str | Path) -> HandModel:

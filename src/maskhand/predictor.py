@@ -82,7 +82,7 @@ class Predictor:
         side: Side | None = None,
         focal_px: float | None = None,
     ) -> list[list[Hand]]:
-        """The hands of each of several photos, as when called with one; all share the network's batches."""
+        """The hands of each of some photos, all of them in memory, as when called with one; they share batches."""
         photos = [read_photo(image, focal_px=focal_px) for image in images]
         steps = whole_number(steps, "steps", MAX_STEPS)
         checked_side(side)
@@ -141,7 +141,8 @@ class Predictor:
 
     def attention(self, image: ImageSource, hand: Hand, layer: int = 1) -> AttentionMap:
         """Where a layer (from 1 on) of the synthesizer samples the image (paper, Figure 16); for `backend="torch"`."""
-        from maskhand.inference.attention import attention_map  # needs PyTorch
+        module_of(self.engine)
+        from maskhand.inference.attention import attention_map
 
         return attention_map(self.reconstructor, traced_photo(image, hand), hand, layer)
 

@@ -17,6 +17,7 @@ from tests.helpers import run
 from maskhand.cli.photo_run import PHOTOS_AT_ONCE
 from maskhand.errors import InputError, MaskHandError
 from maskhand.io.results import find_photos, output_names
+from maskhand.predictor import Predictor
 
 
 def test_the_demo_writes_picture_mesh_and_numbers(tmp_path) -> None:
@@ -186,10 +187,25 @@ def test_photos_are_found_once_each_and_named_apart(photos) -> None:
     assert output_names([Path("x/IMG_1.JPG"), Path("y/img_1.jpg")]) == ["IMG_1_JPG", "img_1_jpg_2"]
 
 
+def test_a_photo_on_which_reconstruction_fails_stops_no_other(photos, tmp_path, monkeypatch) -> None:
+    batch = Predictor.batch
+
+    def failing(self, images, **how):
+        if any(photo.pixels.shape[1] < 600 for photo in images):
+            raise RuntimeError("out of luck")
+        return batch(self, images, **how)
+
+    monkeypatch.setattr(Predictor, "batch", failing)
+    result = run("reconstruct", photos, "-o", tmp_path / "o", "--format", "none")
+    assert result.exit_code == 1 and "out of luck" in result.output
+    assert (tmp_path / "o" / "a.json").exists() and not (tmp_path / "o" / "b.json").exists()
+
+
 def test_a_folder_of_more_photos_than_one_batch_comes_out_whole_and_in_order(photos, tmp_path) -> None:
     many = tmp_path / "many"
     many.mkdir()
-    for k in range(PHOTOS_AT_ONCE + 2):
+    assert PHOTOS_AT_ONCE < 6
+    for k in range(6):
         shutil.copy(photos / "a.png", many / f"{k}.png")
     (many / "1.png").write_bytes(b"not an image")
     (many / "5.png").write_bytes(b"")

@@ -162,6 +162,35 @@ def test_the_last_digits_of_keypoints_do_not_change_their_crop() -> None:
     assert len(crops) == 1
 
 
+@pytest.mark.parametrize("angle", [0.0, 0.4])
+@pytest.mark.parametrize("centre", [(500.0, -5000.0), (-4000.0, 500.0), (9000.0, 9000.0)])
+def test_a_crop_outside_the_photo_is_black(angle: float, centre: tuple[float, float]) -> None:
+    image = np.full((1000, 1000, 3), 200, np.uint8)
+    assert not Crop(centre, 500.0, angle).extract(image, 64).any()
+
+
+def test_an_upright_crop_that_reaches_beyond_the_photo_is_exact_within_it() -> None:
+    image = np.full((300, 200, 3), 90, np.uint8)
+    image[100:150, 40:80] = 250
+    crop = Crop((10.0, 120.0), 400.0, 0.0)
+    seen = crop.extract(image, 400)
+    np.testing.assert_array_equal(seen[80:380, 190:390], image)
+    assert not seen[:, :189].any() and not seen[:79].any()
+    np.testing.assert_array_equal(Crop((10.0, 120.0), 400.0, 0.0, True).extract(image, 400), seen[:, ::-1])
+
+
+def test_crops_far_larger_than_their_photo_cost_no_more_than_it() -> None:
+    image = np.zeros((1, 3, 3), np.uint8)
+    assert Crop((1.0, 0.5), 1e6, 0.0).extract(image, 32).shape == (32, 32, 3)
+    wide = np.full((400, 20_000, 3), 128, np.uint8)
+    assert (Crop((10_000.0, 200.0), 20_000.0, 0.0).extract(wide, 192)[95:97] == 128).all()
+
+
+def test_keypoints_that_are_no_numbers_lay_no_crop() -> None:
+    with pytest.raises(InputError, match="no square"):
+        crop_around(np.full((21, 2), np.nan), mirrored=False)
+
+
 def test_an_impossible_crop_is_refused() -> None:
     with pytest.raises(InputError, match="no square"):
         Crop((0.0, 0.0), 0.0, 0.0)

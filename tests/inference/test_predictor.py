@@ -179,6 +179,16 @@ def test_a_device_that_is_not_there_is_named() -> None:
         load(device="cuda")
 
 
+@pytest.mark.parametrize("shape", [(4284, 5712, 3), (700, 20_000, 3), (1, 1, 3)])
+def test_photos_of_any_size_are_searched(shape: tuple[int, int, int], predictor) -> None:
+    assert predictor(np.zeros(shape, np.uint8)) == []
+
+
+def test_a_box_far_larger_than_the_photo_is_read(predictor, demo_image) -> None:
+    (hand,) = predictor.reconstruct(demo_image, [[-2000, -2000, 5000, 5000]], ["right"])
+    assert np.isfinite(hand.vertices).all()
+
+
 def test_photos_together_give_what_each_gives_alone(predictor, demo_image) -> None:
     pictures = [
         demo_image,

@@ -26,7 +26,7 @@ def onnx(
         bool, typer.Option("--bare", help="Without weights, as the package ships them beside its .safetensors files.")
     ] = False,
 ) -> None:
-    r"""Write palms, landmarks, encode, round, pose and hand as .onnx files (opset 18, float32, dynamic batch).
+    r"""Write palms, landmarks, encode, round, mean, pose and hand as .onnx files (opset 18, float32, dynamic batch).
 
     What goes in and comes out of each: docs/python.md. Needs PyTorch (pip install 'maskhand\[torch]').
 
@@ -36,22 +36,21 @@ def onnx(
         maskhand export onnx -o graphs --model runs/mine/best.safetensors
 
     """
-    from maskhand.assets import EMBEDDED, embedded, read_hand_model, read_network
+    from maskhand.assets import EMBEDDED, embedded, hand_model_of, read_network
     from maskhand.errors import ConfigError
-    from maskhand.hand_model.free_hand import free_hand_data
-    from maskhand.hand_model.layer import HandModel
     from maskhand.io.files import made_folder
 
     try:
         from maskhand.runtime.export import export_bare_graphs, export_graphs
     except ImportError as error:
         raise ConfigError(f"exporting needs {error.name}: pip install 'maskhand[torch]'") from error
-    network, _ = read_network(embedded("default.safetensors") if model in EMBEDDED else model)
+    weights = embedded("default.safetensors") if model in EMBEDDED else Path(model)
+    network, config = read_network(weights)
+    hand = hand_model_of(config, hand_model, weights)
     folder = made_folder(out)
     if bare:
         export_bare_graphs(folder, network)
     else:
-        hand = HandModel(free_hand_data()) if hand_model is None else read_hand_model(hand_model)
         export_graphs(folder, network, hand)
     for path in sorted(folder.glob("*.onnx")):
         typer.echo(f"{path.name:16} {path.stat().st_size / 1e6:6.2f} MB")

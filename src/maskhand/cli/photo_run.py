@@ -14,7 +14,7 @@ from maskhand.io.results import write_result
 from maskhand.predictor import Predictor
 from maskhand.types import Hand, Side
 
-PHOTOS_AT_ONCE = 4
+PHOTOS_AT_ONCE = 2
 """In one batch; as many more are being read, and as many written."""
 T = TypeVar("T")
 
@@ -48,13 +48,19 @@ class PhotoRun:
         return read_photo(path, focal_px=self.focal_px)
 
     def hands(self, paths: Sequence[Path], photos: Sequence[Photo]) -> list[list[Hand] | Exception]:
-        """Of each photo, or what is wrong with its boxes."""
-        if self.boxes is None:
-            return [*self.predictor.batch(photos, steps=self.steps, side=self.side)]
-        return [_tried(self._in_boxes, path, photo) for path, photo in zip(paths, photos, strict=True)]
+        """Of each photo, or why it has none."""
+        together = None if self.boxes is not None else _tried(self._batch, photos)
+        if isinstance(together, list):
+            return together
+        return [_tried(self._one, path, photo) for path, photo in zip(paths, photos, strict=True)]
 
-    def _in_boxes(self, path: Path, photo: Photo) -> list[Hand]:
-        boxes = (self.boxes or {})[path.name]
+    def _batch(self, photos: Sequence[Photo]) -> list[list[Hand]]:
+        return self.predictor.batch(photos, steps=self.steps, side=self.side)
+
+    def _one(self, path: Path, photo: Photo) -> list[Hand]:
+        if self.boxes is None:
+            return self._batch([photo])[0]
+        boxes = self.boxes[path.name]
         return self.predictor.reconstruct(
             photo, boxes, [self.side] * len(boxes) if self.side else None, steps=self.steps
         )
@@ -74,7 +80,8 @@ def run_photos(run: PhotoRun, jobs: Sequence[tuple[Path, str]]) -> Iterator[tupl
     jobs: photos with the names of their results.
     """
     chunks = [jobs[k : k + PHOTOS_AT_ONCE] for k in range(0, len(jobs), PHOTOS_AT_ONCE)]
-    with ThreadPoolExecutor(2) as pool:
+    pool = ThreadPoolExecutor(2)
+    try:
 
         def reading(number: int) -> list[Future[Photo | Exception]]:
             return [pool.submit(_tried, run.read, path) for path, _ in chunks[number]] if number < len(chunks) else []
@@ -92,6 +99,8 @@ def run_photos(run: PhotoRun, jobs: Sequence[tuple[Path, str]]) -> Iterator[tupl
                 for k, (path, name) in enumerate(chunk)
             ]
         yield from ((path, future.result()) for path, future in behind)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _written(run: PhotoRun, path: Path, name: str, photo: Photo | Exception, hands: Any) -> int | Exception:
@@ -105,5 +114,5 @@ def _tried(function: Any, *arguments: Any) -> Any:
     """What the function gives, or the error about this one photo."""
     try:
         return function(*arguments)
-    except (InputError, OSError) as error:
+    except Exception as error:
         return error.with_traceback(None)  # its frames would keep the photo in memory

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maskhand.config import DEFAULT_STEPS
-from maskhand.errors import InputError
+from maskhand.errors import InputError, MaskHandError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -157,11 +157,12 @@ def _reconstruct_all(run: PhotoRun, paths: list[Path], names: list[str], console
         for path, outcome in run_photos(run, list(zip(paths, names, strict=True))):
             bar.update(task, description=escape(path.name), advance=1)
             if isinstance(outcome, Exception):
-                if not isinstance(outcome, InputError):
+                if isinstance(outcome, OSError):
                     outcome = InputError(f"it could not be read or written: {outcome}")
                 if len(paths) == 1:
                     raise outcome
-                summary.failed.append((path, str(outcome)))
+                known = isinstance(outcome, MaskHandError)
+                summary.failed.append((path, str(outcome) if known else f"{type(outcome).__name__}: {outcome}"))
                 continue
             summary.done += 1
             summary.hands += outcome

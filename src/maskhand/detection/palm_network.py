@@ -12,8 +12,8 @@ from torch.nn.functional import interpolate, max_pool2d, pad
 
 from maskhand.backbones.landmark_trunk import SameConv
 from maskhand.checkpoint import load_into, read_weights
+from maskhand.detection.palm_detector import INPUT_PX as INPUT_PX
 
-INPUT_PX = 192
 VALUES = 18
 """Per anchor: box centre x, y, width, height, then seven points x, y [px of the 192 input, from the anchor]."""
 

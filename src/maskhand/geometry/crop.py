@@ -79,26 +79,45 @@ class Crop:
         return np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1.0]])
 
     def extract(self, image: np.ndarray, size: int) -> np.ndarray:
-        """The crop's pixels, (size, size, 3 or 4) uint8 like the image; black outside the photo. Shrinking averages."""
-        to_photo = self._from_unit_square()
-        low, high = self._bounds(to_photo)
-        inside_low, inside_high = (edge.clip(0, image.shape[1::-1]) for edge in (low, high))
-        part = Image.fromarray(image[inside_low[1] : inside_high[1], inside_low[0] : inside_high[0]])
+        """The crop's pixels, (size, size, C) uint8 like the image; black outside the photo. Shrinking averages."""
         if not self.angle:
-            pixels = part.crop((*(low - inside_low), *(high - inside_low)))  # black beyond the photo
-            left, top = np.array(self.centre) - self.side / 2 - low
-            box = (left, top, left + self.side, top + self.side)
-            upright = pixels.resize((size, size), Image.Resampling.HAMMING, box=box, reducing_gap=1.1)
-            return np.asarray(upright)[:, :: -1 if self.mirrored else 1]
-        shrink, scale = self.side / size, np.ones(2)
-        if shrink > 1.5:
-            reduced = [max(1, round(side / shrink)) for side in part.size]
+            upright = self._extract_upright(image, size)
+            return upright[:, ::-1] if self.mirrored else upright
+        to_photo = self._from_unit_square()
+        corners = np.array([(0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)]) @ to_photo.T
+        limit = image.shape[1::-1]
+        low = np.floor(corners.min(0) - 1).clip(0, limit).astype(int)
+        high = np.ceil(corners.max(0) + 1).clip(0, limit).astype(int)
+        if (high <= low).any():
+            return np.zeros((size, size, *image.shape[2:]), np.uint8)
+        part, scale = Image.fromarray(image[low[1] : high[1], low[0] : high[0]]), np.ones(2)
+        if self.side > 1.5 * size:
+            reduced = [max(1, round(side * size / self.side)) for side in part.size]
             scale = np.divide(reduced, part.size)
             part = part.resize(reduced, Image.Resampling.HAMMING, reducing_gap=1.1)  # type: ignore[arg-type]
-        to_part = (to_photo - np.c_[np.zeros((2, 2)), inside_low]) * scale[:, None]
+        to_part = (to_photo - np.c_[np.zeros((2, 2)), low]) * scale[:, None]
         to_part[:, :2] /= size
         warp, how = Image.Transform.AFFINE, Image.Resampling.BILINEAR
         return np.asarray(part.transform((size, size), warp, tuple(to_part.ravel().tolist()), how))
+
+    def _extract_upright(self, image: np.ndarray, size: int) -> np.ndarray:
+        """The same of a crop that is not turned, before mirroring: only the photo's part of it is resized."""
+        pixels, corner = self.side / size, np.array(self.centre) - self.side / 2
+        out = np.zeros((size, size, *image.shape[2:]), np.uint8)
+        limit = np.array(image.shape[1::-1])
+        # The crop's pixels that lie in the photo, and the box of the photo that they show.
+        first = np.ceil((-corner / pixels - 1e-6).clip(0, size)).astype(int)
+        last = np.floor(((limit - corner) / pixels + 1e-6).clip(0, size)).astype(int)
+        if (last <= first).any():
+            return out
+        low, high = ((edge * pixels + corner).clip(0, limit) for edge in (first, last))
+        whole = np.floor(low).astype(int)
+        part = image[whole[1] : int(np.ceil(high[1])), whole[0] : int(np.ceil(high[0]))]
+        box = (*(low - whole).tolist(), *(high - whole).tolist())
+        shape = tuple((last - first).tolist())
+        shown = Image.fromarray(part).resize(shape, Image.Resampling.HAMMING, box=box, reducing_gap=1.1)
+        out[first[1] : last[1], first[0] : last[0]] = np.asarray(shown)
+        return out
 
     def _from_unit_square(self) -> np.ndarray:
         """(2, 3): places in the crop, from 0 to 1, to photo pixels."""
@@ -106,17 +125,15 @@ class Crop:
         linear = np.linalg.inv(matrix[:, :2])
         return np.c_[2 * linear, linear @ (-1 - matrix[:, 2])]
 
-    def _bounds(self, to_photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Left and top, right and bottom [px] of the pixels that the crop is made from."""
-        corners = np.array([(0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)]) @ to_photo.T
-        return np.floor(corners.min(0) - 1).astype(int), np.ceil(corners.max(0) + 1).astype(int)
-
 
 def snapped_crop(centre: np.ndarray, side: float, angle: float, *, mirrored: bool = False, grid: int = 1024) -> Crop:
-    """The nearest crop of a fine grid: places and sides in 1 / `grid` of the side, angles in half that of a right angle.
+    """The nearest crop of a fine grid: places and sides in 1 / `grid` of the side, angles in as many parts of pi / 4.
 
     Which crop it is does then not depend on the last digits of what it was laid around, nor does anything read in it.
     """
+    exact = Crop((float(centre[0]), float(centre[1])), float(side), float(angle), mirrored)  # or an error that says so
+    if not exact.side * grid > 1:
+        return exact
     level = 2 ** (round(np.log2(side) * grid) / grid)
     step, turn = 2.0 ** round(np.log2(side)) / grid, np.pi / (4 * grid)
     x, y = (round(float(place) / step) * step for place in centre)

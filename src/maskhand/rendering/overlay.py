@@ -213,5 +213,7 @@ def with_boxes(image: np.ndarray, hands: Sequence[Detection]) -> np.ndarray:
             colour, corners = COLOURS[hand.side], tuple(float(value) for value in hand.box)
             draw.rectangle(corners, outline=colour, width=max(1, round(2 * scale)))
             place = (corners[0], max(corners[1] - 16 * scale, 0.0))
-            draw.text(place, f"{hand.side} {hand.score:.2f}", fill=colour, font=ImageFont.load_default(12 * scale))
+            draw.text(
+                place, f"{hand.side} {hand.score:.2f}", fill=colour, font=ImageFont.load_default(max(8.0, 12 * scale))
+            )
     return np.asarray(picture)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 NEAR_M = 0.02
+CHUNK = 256
+"""Triangles drawn at a time."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,22 @@ def rasterise(points: np.ndarray, faces: np.ndarray, values: np.ndarray, size: t
     drawn = np.flatnonzero((corners[..., 2] >= NEAR_M).all(1))
     slopes, offsets, drawn = _barycentric(corners, drawn)
     inverse_z = 1 / corners[drawn, :, 2]
-    triangle, pixel_row, column = _covered(corners[drawn], slopes, offsets, size)
     # One over depth is linear in the picture.
-    across, down = (np.einsum("fkc,fk->cf", slopes, inverse_z)).astype(np.float32)
+    across, down = np.einsum("fkc,fk->cf", slopes, inverse_z).astype(np.float32)
     constant = np.einsum("fk,fk->f", offsets, inverse_z).astype(np.float32)
-    x, y = column.astype(np.float32) + np.float32(0.5), pixel_row.astype(np.float32) + np.float32(0.5)
-    near = across[triangle] * x + (down[triangle] * y + constant[triangle])
-    pixel = pixel_row * width + column
-    nearest = np.zeros(height * width, np.float32)
-    np.maximum.at(nearest, pixel, near)
-    won = np.flatnonzero(near >= nearest[pixel])[::-1]  # of equal ones the first triangle, which is written last
-    owner = np.full(height * width, -1, np.int32)
-    owner[pixel[won]] = triangle[won]
+    nearest, owner = np.zeros(height * width, np.float32), np.full(height * width, -1, np.int32)
+    for begin in range(0, len(drawn), CHUNK):  # some triangles at a time: each lists its pixels
+        some = slice(begin, begin + CHUNK)
+        triangle, row, column = _covered(corners[drawn[some]], slopes[some], offsets[some], size)
+        triangle += begin
+        pixel = row * width + column
+        x, y = column.astype(np.float32) + np.float32(0.5), row.astype(np.float32) + np.float32(0.5)
+        near = across[triangle] * x + (down[triangle] * y + constant[triangle])
+        nearer = np.flatnonzero(near > nearest[pixel])
+        triangle, pixel, near = triangle[nearer], pixel[nearer], near[nearer]
+        np.maximum.at(nearest, pixel, near)
+        won = np.flatnonzero(near >= nearest[pixel])[::-1]  # of equal ones the first triangle, which is written last
+        owner[pixel[won]] = triangle[won]
     seen = np.flatnonzero(owner >= 0)
     of_seen = owner[seen]
     place = np.stack([seen % width, seen // width], 1) + 0.5

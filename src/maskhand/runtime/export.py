@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import torch
 from onnx import TensorProto, helper
 from torch import nn
 from torch.onnx import register_custom_op_symbolic, symbolic_helper
 
+from maskhand.errors import ConfigError
 from maskhand.hand_model.layer import HandModel
 from maskhand.runtime.graphs import Graph, Hand, detection_graphs, hand_graphs
 from maskhand.runtime.hand_network import HandNetwork
@@ -55,11 +57,16 @@ def export_bare_graphs(folder: Path, network: HandNetwork) -> None:
 
 
 def traced(graph: Graph) -> onnx.ModelProto:
-    """The graph as an ONNX model."""
+    """The graph as an ONNX model.
+
+    Raises:
+        ConfigError: it does not give what the module gives.
+
+    """
     inputs = graph.example(TRACED_BATCH)
     with torch.inference_mode():
-        outputs = list(graph(*inputs))
-    named = [*graph.inputs, *outputs]
+        expected = graph.eval()(*inputs)
+    named = [*graph.inputs, *expected]
     file = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer warns of every size that it takes for fixed
@@ -72,7 +79,7 @@ def traced(graph: Graph) -> onnx.ModelProto:
             opset_version=OPSET,
             do_constant_folding=False,
             input_names=list(graph.inputs),
-            output_names=outputs,
+            output_names=list(expected),
             dynamic_axes={name: {0: "batch"} for name in named},
         )
     model = onnx.load_from_string(file.getvalue())
@@ -81,7 +88,18 @@ def traced(graph: Graph) -> onnx.ModelProto:
     model.graph.name = type(graph).__name__.lower()
     for node in model.graph.node:
         node.ClearField("doc_string")
+    _check(model, dict(zip(graph.inputs, inputs, strict=True)), expected)
     return model
+
+
+def _check(model: onnx.ModelProto, inputs: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    """Raise unless the model gives what the module gave: a backbone of one's own may pad or clip in another way."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run(list(expected), {name: x.detach().numpy() for name, x in inputs.items()})
+    for (name, value), own in zip(expected.items(), found, strict=True):
+        if not np.allclose(own, value.numpy(), atol=1e-3, rtol=1e-3):
+            off = float(np.abs(own - value.numpy()).max())
+            raise ConfigError(f"the exported {model.graph.name} differs from its module: {name} is off by {off:g}")
 
 
 class _Tuple(nn.Module):
@@ -115,20 +133,20 @@ def _merge_padding(graph: onnx.GraphProto) -> None:
 
 
 def _take_weights_out(model: onnx.ModelProto, names: set[str]) -> dict[str, list[int]]:
-    """Each of these initializers in half precision, outside, and a cast in its place; returns their shapes."""
-    taken, casts = {}, []
+    """Leave the values of these initializers to whoever runs the graph; returns their shapes."""
+    taken: dict[str, list[int]] = {}
+    renamed: dict[str, str] = {}
     for tensor in model.graph.initializer:
         name = tensor.name.removeprefix("graph.network.")
         if name not in names or tensor.data_type != TensorProto.FLOAT:
             continue
-        casts.append(helper.make_node("Cast", [name], [tensor.name], to=TensorProto.FLOAT))
         tensor.ClearField("raw_data")
-        tensor.name, tensor.data_type, tensor.data_location = name, TensorProto.FLOAT16, TensorProto.EXTERNAL
+        renamed[tensor.name], tensor.name = name, name
+        tensor.data_location = TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value="weights")
         taken[name] = list(tensor.dims)
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    for node in model.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
     return taken
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from maskhand.config import to_dict
-from maskhand.errors import AssetError, ConfigError
+from maskhand.errors import ConfigError
 from maskhand.runtime.config import NetworkConfig
 from maskhand.runtime.weights import WeightFile
 from maskhand.tokenizer.config import TokenizerConfig
@@ -69,10 +69,15 @@ class OnnxEngine:
             weights.check({name: shape for graph in HAND for name, shape in graph_index()["weights"][graph].items()})
             self.config, self.tokenizer = weights.network, weights.tokenizer
             self.input_px: int | None = None
-        graphs = [*DETECTION, *(HAND if weights else ())]
-        with_threads = ThreadPoolExecutor(2, thread_name_prefix="graphs")
-        self._sessions = {graph: with_threads.submit(self._made, graph) for graph in graphs}
-        with_threads.shutdown(wait=False)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Read the graphs, in threads of this process."""
+        self._process = os.getpid()
+        pool = ThreadPoolExecutor(2, thread_name_prefix="graphs")
+        graphs = [*DETECTION, *(HAND if self.weights else ())]
+        self._sessions = {graph: pool.submit(self._made, graph) for graph in graphs}
+        pool.shutdown(wait=False)
 
     @staticmethod
     def fits(network: NetworkConfig, tokenizer: TokenizerConfig) -> bool:
@@ -88,28 +93,31 @@ class OnnxEngine:
 
     def run(self, graph: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs of a graph by name."""
-        session, names = self._sessions[graph].result()
+        if self._process != os.getpid():  # forked: threads stayed behind
+            self._begin()
+        if graph not in self._sessions:
+            raise ConfigError(f"this engine was made for detection alone; it has no graph {graph!r}")
+        session, names, _ = self._sessions[graph].result()
         return dict(zip(names, session.run(names, inputs), strict=True))
 
     def array(self, values: np.ndarray) -> np.ndarray:
         """The values as they are."""
         return values
 
-    def _made(self, graph: str) -> tuple[Any, list[str]]:
-        """The session of a graph, and the names of its outputs."""
+    def _made(self, graph: str) -> tuple[Any, list[str], list[np.ndarray]]:
+        """The session of a graph, the names of its outputs, and its weights, which it does not copy."""
         import onnxruntime
 
-        weights = WeightFile(asset(DETECTION[graph])) if graph in DETECTION else self.weights
-        if weights is None:
-            raise AssetError(f"this engine was made for detection alone; it has no graph {graph!r}")
+        own = self.weights if graph in HAND else WeightFile(asset(DETECTION[graph]))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
         options.log_severity_level = 3
         # Threads that wait longer sleep: spinning ones would take the core that another process, or NumPy, works on.
         options.add_session_config_entry("session.intra_op.spin_duration_us", "50")
-        names = graph_index()["weights"][graph]
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(weights.tensor(name)) for name in names]
-        options.add_external_initializers(list(names), values)
+        names = list(graph_index()["weights"][graph])
+        weights = [own.tensor(name) for name in names]  # type: ignore[union-attr]
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights]
+        options.add_external_initializers(names, values)
         path = asset("graphs") / f"{graph}.onnx"
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-        return session, [output.name for output in session.get_outputs()]
+        return session, [output.name for output in session.get_outputs()], weights

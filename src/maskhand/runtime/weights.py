@@ -43,9 +43,8 @@ class WeightFile:
         return set(self._file.keys())
 
     def tensor(self, name: str) -> np.ndarray:
-        """One tensor, floats in half precision, as the shipped graphs take them."""
-        tensor = self._file.get_tensor(name)
-        return tensor.astype(np.float16) if tensor.dtype == np.float32 else tensor
+        """One tensor in single precision."""
+        return self._file.get_tensor(name).astype(np.float32)
 
     def check(self, shapes: dict[str, list[int]]) -> None:
         """Raise unless the file holds tensors of these names and shapes.
@@ -58,9 +57,13 @@ class WeightFile:
         if missing:
             raise AssetError(f"weights {self.path} do not fit the model: missing {missing[:3]}")
         for name, shape in shapes.items():
-            own = self._file.get_slice(name).get_shape()
-            if own != shape:
-                raise AssetError(f"weights {self.path}: {name} has shape {tuple(own)}, the model wants {tuple(shape)}")
+            own = self._file.get_slice(name)
+            if own.get_shape() != shape:
+                raise AssetError(
+                    f"weights {self.path}: {name} has shape {tuple(own.get_shape())}, the model wants {tuple(shape)}"
+                )
+            if own.get_dtype() not in ("F16", "F32", "F64"):
+                raise AssetError(f"weights {self.path}: {name} is of type {own.get_dtype()}; expected F16 or F32")
 
     @cached_property
     def network(self) -> NetworkConfig:
