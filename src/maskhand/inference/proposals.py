@@ -50,7 +50,8 @@ def built_in_rounds(
 
     def around_doubted(image: np.ndarray, selected: Sequence[Reading]) -> Proposal:
         doubted = [reading for reading in selected if is_doubted(reading, selection)]
-        boxes = [box_around(_keypoints_in_photo(reading), margin=1.0) for reading in doubted]
+        # In whole pixels, so that their last digits decide nothing.
+        boxes = [box_around(_keypoints_in_photo(reading), margin=1.0).round() for reading in doubted]
         return Proposal([hand for box in boxes for hand in detector.detect_around(image, box)], must_agree=True)
 
     def turned_if_none(image: np.ndarray, selected: Sequence[Reading]) -> Proposal:
