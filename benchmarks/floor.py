@@ -49,8 +49,9 @@ def main() -> None:
     machine = {"gflops": gflops(), "gb_per_s": gigabytes_per_second()}
     rows, total = [], 0.0
     for name, graph in {**detection_graphs(), **hand_graphs(network)}.items():
+        inputs = graph.eval().example(1)
         with FlopCounterMode(display=False) as counter:
-            graph.eval()(*graph.example(1))
+            graph(*inputs)
         mflop = counter.get_total_flops() / 1e6
         total += RUNS[name] * mflop
         rows.append(

@@ -57,9 +57,10 @@ def main() -> None:
     workers = {name: Worker(sys.executable, *how) for name, how in OURS.items()}
     if asked.mediapipe:
         workers |= {name: Worker(asked.mediapipe, *how) for name, how in THEIRS.items()}
-    workers |= {name: Worker(sys.executable, *how) for name, how in TORCH.items()}  # last: its threads spin for a while
     result: dict[str, float] = {}
     times = turn_by_turn(workers, photos, asked.rounds)
+    by_torch = {name: Worker(sys.executable, *how) for name, how in TORCH.items()}
+    times |= turn_by_turn(by_torch, photos, asked.rounds)  # apart: its threads spin on, and would slow the next tool
     for name, values in times.items():
         result |= {f"{name}_ms": statistics.median(values), f"{name}_worst_ms": max(values)}
     if asked.mediapipe:
@@ -69,6 +70,7 @@ def main() -> None:
     for name in [*workers]:
         if name != "onnx_t1":
             workers.pop(name).process.kill()
+    by_torch["torch_t1"].process.kill()
     for count in (1, 2):
         busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
         time.sleep(1)

@@ -90,12 +90,10 @@ class Crop:
         high = np.ceil(corners.max(0) + 1).clip(0, limit).astype(int)
         if (high <= low).any():
             return np.zeros((size, size, *image.shape[2:]), np.uint8)
-        part, scale = Image.fromarray(image[low[1] : high[1], low[0] : high[0]]), np.ones(2)
-        if self.side > 1.5 * size:
-            reduced = [max(1, round(side * size / self.side)) for side in part.size]
-            scale = np.divide(reduced, part.size)
-            part = part.resize(reduced, Image.Resampling.HAMMING, reducing_gap=1.1)  # type: ignore[arg-type]
-        to_part = (to_photo - np.c_[np.zeros((2, 2)), low]) * scale[:, None]
+        part, factor = Image.fromarray(image[low[1] : high[1], low[0] : high[0]]), round(self.side / size)
+        if factor > 1:
+            part = part.reduce(factor)
+        to_part = (to_photo - np.c_[np.zeros((2, 2)), low]) / max(factor, 1)
         to_part[:, :2] /= size
         warp, how = Image.Transform.AFFINE, Image.Resampling.BILINEAR
         return np.asarray(part.transform((size, size), warp, tuple(to_part.ravel().tolist()), how))
