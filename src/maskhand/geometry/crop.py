@@ -96,7 +96,7 @@ class Crop:
         to_part = (to_photo - np.c_[np.zeros((2, 2)), low]) / max(factor, 1)
         to_part[:, :2] /= size
         warp, how = Image.Transform.AFFINE, Image.Resampling.BILINEAR
-        return np.asarray(part.transform((size, size), warp, tuple(to_part.ravel().tolist()), how))
+        return np.array(part.transform((size, size), warp, tuple(to_part.ravel().tolist()), how))
 
     def _extract_upright(self, image: np.ndarray, size: int) -> np.ndarray:
         """The same of a crop that is not turned, before mirroring: only the photo's part of it is resized."""
