@@ -89,7 +89,7 @@ class OnnxEngine:
         """(K, C) the codebook."""
         if self.weights is None:
             raise ConfigError("this engine was made for detection alone; it has no codebook")
-        return self.weights.tensor("model.tokenizer.codebook.codes").astype(np.float32)
+        return self.weights.tensor("model.tokenizer.codebook.codes")
 
     def run(self, graph: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs of a graph by name."""
