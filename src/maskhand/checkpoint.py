@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from maskhand.errors import AssetError
+from maskhand.weight_file import open_weights
 
 
 def save_weights(
@@ -44,19 +44,9 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         AssetError: the file is missing, damaged, or was not written by maskhand.
 
     """
-    path = Path(path)
-    if not path.is_file():
-        raise AssetError(f"weights {path} do not exist")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise AssetError(f"weights {path} are damaged or no safetensors file: {error}") from error
-    if "config" not in metadata:
-        raise AssetError(f"weights {path} carry no config; they were not written by maskhand")
-    widened = {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()}
-    return widened, json.loads(metadata["config"])
+    file, config = open_weights(path, "pt")
+    tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    return {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()}, config
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str | Path, prefix: str = "") -> None:

@@ -15,6 +15,9 @@ The batch B is dynamic. values_k: image features of the pyramid's level k, fine 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -27,22 +30,22 @@ from maskhand.types import Keypoints2D
 Outputs = dict[str, Tensor]
 
 
-class Graph(nn.Module):
+class Graph(nn.Module, ABC):
     """A network whose forward takes tensors in the order of `inputs` and returns them by name."""
 
     inputs: tuple[str, ...]
 
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    @abstractmethod
     def example(self, batch: int) -> tuple[Tensor, ...]:
         """Inputs of the right shapes, to trace it with."""
-        raise NotImplementedError
 
 
 class Palms(Graph):
     inputs = ("image",)
-
-    def __init__(self, network: palm_network.PalmNetwork) -> None:
-        super().__init__()
-        self.network = network
 
     def forward(self, image: Tensor) -> Outputs:
         boxes, logits = self.network(_planes(image))
@@ -54,10 +57,6 @@ class Palms(Graph):
 
 class LandmarkGraph(Graph):
     inputs = ("image",)
-
-    def __init__(self, network: landmark_network.LandmarkNetwork) -> None:
-        super().__init__()
-        self.network = network
 
     def forward(self, image: Tensor) -> Outputs:
         found, maps = self.network.with_maps(_planes(image))
@@ -72,8 +71,7 @@ class LandmarkGraph(Graph):
 
 class Encode(Graph):
     def __init__(self, network: HandNetwork) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.inputs = ("features",) if network.input_px is None else ("image",)
 
     def forward(self, crops: Tensor) -> Outputs:
@@ -103,8 +101,8 @@ def encoded_values(network: HandNetwork, encoded: Encoded) -> Outputs:
 
 class Round(Graph):
     def __init__(self, network: HandNetwork) -> None:
-        super().__init__()
-        self.network, self.levels = network, len({1, *network.model.config.encoder.scales})
+        super().__init__(network)
+        self.levels = len({1, *network.model.config.encoder.scales})
         self.inputs = (*(f"values_{k}" for k in range(self.levels)), "xy", "confidence", "depth", "embedding", "mask")
 
     def forward(self, *inputs: Tensor) -> Outputs:
@@ -114,7 +112,8 @@ class Round(Graph):
         by_layer = [
             [level[:, k].flatten(0, 1) for level in values] for k in range(model.config.synthesizer_layers)
         ]  # heads by crop
-        context = Context(by_layer, *model.pose_context(keypoints), model.book)
+        pose, reference = model.pose_context(keypoints)
+        context = Context(by_layer, pose, reference, model.book)
         return {"probabilities": model.predict(context, embedding, mask).softmax(-1)}
 
     def example(self, batch: int) -> tuple[Tensor, ...]:
@@ -128,10 +127,6 @@ class Round(Graph):
 class Mean(Graph):
     inputs = ("probabilities",)
 
-    def __init__(self, network: HandNetwork) -> None:
-        super().__init__()
-        self.network = network
-
     def forward(self, probabilities: Tensor) -> Outputs:
         return {"embedding": self.network.model.mean_code(probabilities)}
 
@@ -141,10 +136,6 @@ class Mean(Graph):
 
 class Pose(Graph):
     inputs = ("embedding",)
-
-    def __init__(self, network: HandNetwork) -> None:
-        super().__init__()
-        self.network = network
 
     def forward(self, embedding: Tensor) -> Outputs:
         return {"pose": self.network.model.tokenizer.decode_embeddings(embedding)}
@@ -157,7 +148,7 @@ class Hand(Graph):
     inputs = ("pose", "shape")
 
     def __init__(self, hand_model: HandModel) -> None:
-        super().__init__()
+        super().__init__(None)
         self.hand_model = hand_model
 
     def forward(self, pose: Tensor, shape: Tensor) -> Outputs:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from maskhand.config import build
 from maskhand.errors import AssetError
 from maskhand.runtime.config import NetworkConfig
 from maskhand.tokenizer.config import TokenizerConfig
+from maskhand.weight_file import open_weights
 
 
 class WeightFile:
@@ -26,16 +25,7 @@ class WeightFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise AssetError(f"weights {path} do not exist")
-        try:
-            self._file = safe_open(self.path, framework="numpy")
-            metadata = self._file.metadata() or {}
-        except (SafetensorError, OSError) as error:
-            raise AssetError(f"weights {path} are damaged or no safetensors file: {error}") from error
-        if "config" not in metadata:
-            raise AssetError(f"weights {path} carry no config; they were not written by maskhand")
-        self.config: dict[str, Any] = json.loads(metadata["config"])
+        self._file, self.config = open_weights(self.path, "numpy")
 
     @property
     def names(self) -> set[str]:
