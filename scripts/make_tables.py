@@ -19,14 +19,14 @@ from formatting import number, table
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/model-card.md", "docs/paper.md", "docs/performance.md")
-RELEASE, BEFORE = "0.15.0", "0.14.0"
+RELEASES = ("0.16.0", "0.15.0", "0.14.0")
+"""The latest first: what one did not measure anew stands as the one before it measured it."""
+RELEASE, BEFORE = RELEASES[:2]
 
 
 def result(version: str, name: str) -> Any:
-    """What a results file holds; for this release, if it did not measure it anew, the last one's; None if there is
-    none.
-    """
-    for folder in (version, BEFORE):
+    """What a results file of a release holds, or that of the last one before it that has one; None if none has."""
+    for folder in RELEASES[RELEASES.index(version) :]:
         path = ROOT / "results" / folder / f"{name}.json"
         if path.exists():
             return json.loads(path.read_text())["result"]
@@ -106,6 +106,29 @@ def summary() -> str:
     )
 
 
+def detection() -> str:
+    """Hands found on photos that are held out, by kind."""
+    rows = []
+    for name, photos in (("gloves", "a recording of gloves"), ("hand_boxes", "cartons, fruit, clothes")):
+        for row in result(RELEASE, f"detection-{name}-default"):
+            keys = ("recall_30", "recall_50", "precision_30", "precision_50", "ap_50", "false_percent")
+            rows.append([photos, row["hands"], str(row["count"]), *(number(row.get(key)) for key in keys)])
+    header = ["photos", "hands", "n", "recall at IoU .3 [%]", "at .5", "precision at .3 [%]", "at .5", "AP at .5 [%]",
+              "photos with a false hand [%]"]  # fmt: skip
+    return table(header, rows)
+
+
+def sides() -> str:
+    """Photos of two hands."""
+    values = result(RELEASE, "sides-1600")
+    kinds = [key.removesuffix("_found_percent") for key in values if key.endswith("_found_percent")]
+    rows = [
+        [kind.replace("_", " "), number(values[f"{kind}_found_percent"]), number(values[f"{kind}_side_percent"])]
+        for kind in kinds
+    ]
+    return table(["a right and a left hand, rendered", "found [%]", "of these on the right side [%]"], rows)
+
+
 def hypotheses() -> str:
     """Drawn hands by rank."""
     values = result(RELEASE, "hypotheses-500-t5")
@@ -143,6 +166,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "summary": summary,
     "hypotheses": hypotheses,
     "heuristics": heuristics,
+    "detection": detection,
+    "sides": sides,
     "latency": lambda: performance_tables.latency(result(RELEASE, "latency")),
     "targets": lambda: performance_tables.targets(result(RELEASE, "latency"), result(RELEASE, "footprint")),
     "engines": lambda: performance_tables.engines(result(RELEASE, "engines")),

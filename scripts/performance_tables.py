@@ -57,7 +57,7 @@ def engines(rows: list[Values]) -> str:
             return "-"
         return " / ".join(number(row[f"{graph}_{how}"], 1) for how in ("1", "2", "2_busy"))
 
-    graphs = ("palms", "landmarks", "encode", "round")
+    graphs = ("hands", "landmarks", "encode", "round")
     lines = [
         [
             row["engine"],

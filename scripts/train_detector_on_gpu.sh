@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Train the hand detector on a GPU that is lent for minutes: synthetic hands are drawn there, on all cores.
-#   maskhand data cutouts DATA -o cache/cutouts      # before, where the photos are; 20 MB travel
+#   maskhand data cutouts DATA -o cache/cutouts      # before, where the photos are; with cache/handtrack.safetensors
+#   (scripts/convert_networks.py) 55 MB travel
 #   OUT=results scripts/train_detector_on_gpu.sh 14000 7.6 --set train.batch_size=160 --set train.learning_rate=2e-3
 # Arguments: synthetic hands, minutes of training, further settings. 14,000 hands take 50 s on 16 cores.
 set -euo pipefail

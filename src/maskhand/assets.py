@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from maskhand.config import build, to_dict, with_overrides
-from maskhand.detection.hand_detector import Detector, PalmHandDetector
+from maskhand.detection.hand_detector import Detector, HandDetector
 from maskhand.errors import AssetError, ConfigError
 from maskhand.hand_model.free_hand import free_hand_data, load_npz
 from maskhand.hand_model.layer import HandModel
@@ -81,7 +81,7 @@ def load(
         _engine(weights, backend, device, threads),
         hand,
         detector=detector,
-        config=with_overrides(build(InferenceConfig, weights.config.get("inference", {})), settings),
+        config=with_overrides(InferenceConfig.of_weights(weights.config.get("inference", {})), settings),
         refine=refine,
         views=EMBEDDED.get(str(name), 1) if views is None else views,
         sampling=Sampling(temperature=temperature, top_k=top_k),
@@ -116,12 +116,10 @@ def _engine(weights: WeightFile, backend: Backend | None, device: str, threads: 
 
 
 def detector_of(name: str | Path) -> Detector:
-    """`palms`, the built-in detector, or a `BoxDetector` with the weights of a file."""
-    if str(name) == "palms":
-        return PalmHandDetector(OnnxEngine())
-    from maskhand.detection.box_detector import BoxDetector
-
-    return BoxDetector.read(name)
+    """`default`, the built-in detector, or the same with the weights of `maskhand train detector`."""
+    if str(name) == "default":
+        return HandDetector(OnnxEngine())
+    return HandDetector(OnnxEngine(detector=name))
 
 
 def read_network(path: str | Path) -> tuple[HandNetwork, dict[str, Any]]:
@@ -141,7 +139,7 @@ def network_config(network: HandNetwork, inference: InferenceConfig, hand_model:
     return {
         "network": to_dict(network.config),
         "tokenizer": to_dict(network.model.tokenizer.config),
-        "inference": to_dict(inference),
+        "inference": inference.to_store(),
         "hand_model": hand_model,
     }
 

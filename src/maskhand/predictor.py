@@ -1,4 +1,4 @@
-"""Photo in, hands out: detect, propose, predict, select, fit, lift."""
+"""Photo in, hands out: detect, reconstruct, select, fit, lift."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from maskhand.config import DEFAULT_STEPS, DRAWING_STEPS
-from maskhand.detection.hand_detector import Detector, PalmHandDetector
+from maskhand.detection.hand_detector import Detector, HandDetector
 from maskhand.hand_model.layer import HandModel
-from maskhand.inference.candidates import Candidate, Proposal, Reading, candidates_of
+from maskhand.inference.candidates import Candidate, candidates_of
 from maskhand.inference.config import InferenceConfig
+from maskhand.inference.exposure import exposed
 from maskhand.inference.hypotheses import draw_hypotheses, traced_photo
-from maskhand.inference.proposals import built_in_rounds, detections_in_boxes, detector_rounds, read_keypoints
+from maskhand.inference.proposals import detected, detections_in_boxes, with_keypoints
 from maskhand.inference.reconstructor import Reconstructor
 from maskhand.inference.selection import likelier_sides, select
 from maskhand.io.photos import ImageSource, Photo, read_photo
@@ -45,10 +46,8 @@ class Predictor:
         if sampling.top_k is not None:
             whole_number(sampling.top_k, "top_k", engine.tokenizer.codebook_size)
         self.engine, self.hand_model, self.config = engine, hand_model, config
-        built_in = PalmHandDetector(engine, config.detection)
+        built_in = HandDetector(engine, config.detection)
         self.reader, self.detector = built_in.reader, detector or built_in
-        own = built_in_rounds(built_in, config.proposals, config.selection)
-        self.rounds = own if detector is None else detector_rounds(detector, self.reader)
         how = {"refine": refine, "views": whole_number(views, "views", MAX_VIEWS), "sampling": sampling}
         self.reconstructor = Reconstructor(engine, hand_model, config, **how)  # type: ignore[arg-type]
 
@@ -83,17 +82,13 @@ class Predictor:
         focal_px: float | None = None,
     ) -> list[list[Hand]]:
         """The hands of each of some photos, all of them in memory, as when called with one; they share batches."""
-        photos = [read_photo(image, focal_px=focal_px) for image in images]
+        photos = [exposed(read_photo(image, focal_px=focal_px)) for image in images]
         steps = whole_number(steps, "steps", MAX_STEPS)
         checked_side(side)
-        selected: list[list[Reading]] = [[] for _ in photos]
-        for propose in self.rounds:
-            proposals = [propose(photo.pixels, own) for photo, own in zip(photos, selected, strict=True)]
-            candidates = [self._candidates(proposal, [side] * len(proposal.detections)) for proposal in proposals]
-            for k, readings in enumerate(self.reconstructor.read(photos, candidates, steps=steps)):
-                if readings:
-                    selected[k] = select([*selected[k], *readings], self.config.selection)
-        return self.reconstructor.lift(photos, selected)
+        found = [detected(self.detector, self.reader, photo.pixels) for photo in photos]
+        candidates = [self._candidates(hands, [side] * len(hands)) for hands in found]
+        readings = self.reconstructor.read(photos, candidates, steps=steps)
+        return self.reconstructor.lift(photos, [select(own, self.config.selection) for own in readings])
 
     def reconstruct(
         self,
@@ -117,9 +112,9 @@ class Predictor:
             InputError: the image or an argument cannot be used.
 
         """
-        photo = read_photo(image, focal_px=focal_px)
+        photo = exposed(read_photo(image, focal_px=focal_px))
         checked, own = checked_boxes_and_keypoints(boxes, sides, keypoints, photo.pixels.shape[:2])
-        detections = detections_in_boxes(self.reader, photo.pixels, checked, own)
+        detections = detections_in_boxes(self.reader, photo.pixels, checked, own, sides)
         return self.from_detections(photo, detections, sides, steps=steps)
 
     def from_detections(
@@ -127,8 +122,9 @@ class Predictor:
     ) -> list[Hand]:
         """One hand per detection, in the order given; what a detection lacks, the landmark network reads in its box."""
         steps = whole_number(steps, "steps", MAX_STEPS)
-        proposal = Proposal([read_keypoints(self.reader, photo.pixels, detection) for detection in detections])
-        candidates = self._candidates(proposal, sides or [None] * len(detections))
+        photo = exposed(photo)
+        read = with_keypoints(self.reader, photo.pixels, detections)
+        candidates = self._candidates(read, sides or [None] * len(read))
         (readings,) = self.reconstructor.read([photo], [candidates], steps=steps)
         return self.reconstructor.lift([photo], [likelier_sides(readings, self.config.selection)])[0]
 
@@ -146,6 +142,6 @@ class Predictor:
 
         return attention_map(self.reconstructor, traced_photo(image, hand), hand, layer)
 
-    def _candidates(self, proposal: Proposal, sides: Sequence[Side | None]) -> list[Candidate]:
+    def _candidates(self, detections: Sequence[Detection], sides: Sequence[Side | None]) -> list[Candidate]:
         unsure = self.config.detection.reader.unsure_side if self.config.proposals.both_sides else 0.5
-        return candidates_of(proposal, sides, unsure, self.engine.config.crop)
+        return candidates_of(detections, sides, unsure, self.engine.config.crop)

@@ -84,6 +84,8 @@ class Detection:
     own."""
     world: np.ndarray | None = None
     """(21, 3) [m] a 3D guess of the landmark network about the hand's middle (x right, y down, z away)."""
+    crop: Crop | None = None
+    """Where to look, where keypoints do not tell: the landmark network sees no hand in the box."""
 
     @property
     def side(self) -> Side:
@@ -231,6 +233,8 @@ class Hand:
     focal_px: float
     """Focal length that the photo was taken to have [px]."""
     trace: Trace
+    doubt: str = ""
+    """Why little may be right, in words; empty if nothing speaks against the hand."""
 
     def export(self, path: str | Path) -> Path:
         """Write the mesh as .glb, .obj or .ply, by suffix; returns the path."""

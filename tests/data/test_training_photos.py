@@ -11,7 +11,7 @@ import torch
 
 from maskhand.data.matting import matte, put_before
 from maskhand.data.photos import SourcePhoto, development_photos, missing_sources, photo_samples, video_frames
-from maskhand.detection.hand_detector import PalmHandDetector
+from maskhand.detection.hand_detector import HandDetector
 from maskhand.errors import InputError
 from maskhand.geometry.camera import turn_to_ray
 from maskhand.geometry.crop import crop_around
@@ -65,11 +65,11 @@ def test_hands_of_plain_photos_get_other_backgrounds_in_all_crops_but_the_first(
 
 
 def test_a_teacher_in_the_photos_frame_is_seen_as_the_crop_sees_it(demo_image, monkeypatch) -> None:
-    found = min(PalmHandDetector(OnnxEngine()).detect(demo_image), key=lambda hand: hand.box[0])
+    found = min(HandDetector(OnnxEngine()).detect(demo_image), key=lambda hand: hand.box[0])
     wide = np.pad(demo_image, ((0, 0), (2 * demo_image.shape[1], 0), (0, 0)), mode="edge")
     shifted = found.xy + np.float32([2 * demo_image.shape[1], 0])
     hand = replace(found, keypoints=replace(found.points, xy=shifted))
-    monkeypatch.setattr(PalmHandDetector, "detect", lambda self, image: [hand])
+    monkeypatch.setattr(HandDetector, "detect", lambda self, image: [hand])
     rng = np.random.default_rng(0)
 
     def facing(image: np.ndarray, hand) -> np.ndarray:
@@ -87,14 +87,14 @@ def test_a_teacher_in_the_photos_frame_is_seen_as_the_crop_sees_it(demo_image, m
 
 
 def test_a_teacher_that_contradicts_its_first_reading_teaches_nothing(demo_image, monkeypatch) -> None:
-    found = PalmHandDetector(OnnxEngine()).detect(demo_image)[0]
+    found = HandDetector(OnnxEngine()).detect(demo_image)[0]
     photo = SourcePhoto("x", demo_image, held_out=False)
     bent = found.xy.copy()
     bent[[8, 12]] = bent[[12, 8]]
     bent[6:9] = bent[10:13] = bent[5]
     for xy, crops in ((found.xy, 2), (bent, 0)):
         hand = replace(found, keypoints=replace(found.points, xy=xy))
-        monkeypatch.setattr(PalmHandDetector, "detect", lambda self, image, hand=hand: [hand])
+        monkeypatch.setattr(HandDetector, "detect", lambda self, image, hand=hand: [hand])
         assert len(list(photo_samples(iter([photo]), crops=2, seed=1))) == crops
 
 

@@ -48,4 +48,12 @@ def test_rows_by_kind_size_and_photos_without_a_hand(tmp_path) -> None:
     assert rows["glove"]["recall_30"] == 0 and rows["a left"]["recall_30"] == 100
     assert rows["medium: 10% to 30% of the photo"]["recall_30"] == 0
     assert rows["large: 30% to 200% of the photo"]["recall_30"] == 100
-    assert rows["photos without"]["false"] == 1
+    assert rows[f"photos without, {tmp_path.name}"]["false_percent"] == 100
+
+
+def test_boxes_of_ones_own_for_photos_that_lie_elsewhere(tmp_path) -> None:
+    (tmp_path / "photos" / "one").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "photos" / "one" / "a.png"), np.zeros((50, 100, 3), np.uint8))
+    (tmp_path / "mine.json").write_text(json.dumps({"one/a.png": [["carton", 0.5, 0.5, 0.2, 0.4]]}))
+    (photo,) = boxed_photos(tmp_path / "photos", tmp_path / "mine.json")
+    np.testing.assert_allclose(photo.read()[1], [[40, 15, 60, 35]])

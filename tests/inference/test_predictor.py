@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from maskhand import ConfigError, InputError, load
+from maskhand.geometry.boxes import box_around
 from maskhand.io.photos import read_photo
 
 
@@ -168,7 +169,7 @@ def test_a_side_that_the_detector_is_unsure_of_is_read_off_the_hand(predictor, d
         assert predictor.from_detections(read_photo(demo_image), [replace(found, right=lean)])[0].side == "left"
         mirrored = np.ascontiguousarray(demo_image[:, ::-1])
         flipped = (found.xy * (-1, 1) + (demo_image.shape[1], 0)).astype(np.float32)
-        other = replace(found, right=lean, keypoints=replace(found.points, xy=flipped))
+        other = replace(found, right=lean, keypoints=replace(found.points, xy=flipped), box=box_around(flipped))
         assert predictor.from_detections(read_photo(mirrored), [other])[0].side == "right"
 
 

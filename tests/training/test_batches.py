@@ -12,7 +12,7 @@ from tests.helpers import small_config, small_network, train_config
 from maskhand.data.cached import CachedSamples, mixed_batches
 from maskhand.data.feature_cache import TrunkReader, complete_shards
 from maskhand.data.live import live_batches
-from maskhand.detection.hand_detector import PalmHandDetector
+from maskhand.detection.hand_detector import HandDetector
 from maskhand.detection.landmark_network import shared_landmark_network
 from maskhand.geometry.crop import crop_around
 from maskhand.hand_model.free_hand import free_hand_data
@@ -56,7 +56,7 @@ def test_images_come_with_what_the_landmark_network_says_of_them(learns, shards)
 
 
 def test_the_landmark_network_reads_turned_crops_upright(demo_image) -> None:
-    hand = max(PalmHandDetector(OnnxEngine()).detect(demo_image), key=lambda hand: hand.right)
+    hand = max(HandDetector(OnnxEngine()).detect(demo_image), key=lambda hand: hand.right)
     network = small_network(upright=False)
     straight = crop_around(hand.xy, mirrored=False)
     for turn in (0.0, 2.0, -1.3):

@@ -9,7 +9,7 @@ import torch
 from maskhand.detection.box_network import CellOutputs, cells
 from maskhand.errors import ConfigError, InputError
 from maskhand.synthesis.crowds import CrowdBatch, CrowdComposer, CrowdConfig
-from maskhand.synthesis.cutouts import Cutout, CutoutHand, load_cutouts, outline_of_box, packed, save_cutouts
+from maskhand.synthesis.cutouts import CUTOUT_PX, Cutout, CutoutHand, load_cutouts, outline_of_box, packed, save_cutouts
 from maskhand.training.detector_loss import assign, detector_loss
 from maskhand.training.detector_stage import DetectorStage, DetectorTraining
 from maskhand.training.loop import fit
@@ -39,7 +39,7 @@ def bank_file(tmp_path_factory):
 
 def test_cutouts_come_back(bank_file, tmp_path) -> None:
     bank = load_cutouts([bank_file, bank_file])
-    assert bank.pictures.shape == (6, 208, 208, 4) and bank.whole.tolist() == [True, True, False] * 2
+    assert bank.pictures.shape == (6, CUTOUT_PX, CUTOUT_PX, 4) and bank.whole.tolist() == [True, True, False] * 2
     assert np.isnan(bank.outlines[0]).all() and np.isnan(bank.outlines[1, 1:]).all()
     np.testing.assert_allclose(bank.outlines[4, 0].min(0), [40, 30])
     np.testing.assert_allclose(bank.pictures[1, 55, 65], [*GREEN, 255], atol=12)

@@ -197,6 +197,9 @@ def cutouts(
     root: Annotated[
         Path | None, typer.Argument(help="Folder of the development data (docs/data.md); without it: synthetic.")
     ] = None,
+    boxes: Annotated[Path, typer.Option(help="Folder with our own boxes: training.json and held_out.json.")] = Path(
+        "configs/boxes"
+    ),
     count: Annotated[int, typer.Option(min=16, help="Synthetic hands to draw.")] = 8000,
     seed: Annotated[int, typer.Option(min=0, help="Which synthetic hands.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw.")] = 2,
@@ -208,16 +211,21 @@ def cutouts(
 
     made_folder(out)
     if root is None:
+        from maskhand.synthesis.pairs import PAIR_KINDS
         from maskhand.synthesis.scenes import CHUNK
-        from maskhand.synthesis.sprites import synthetic_cutouts
+        from maskhand.synthesis.sprites import synthetic_cutouts, synthetic_pairs
 
         chunks = -(-count // CHUNK)
         with track("hands", chunks) as advance:
             drawn = synthetic_cutouts(seed, chunks, workers, advance)
             typer.echo(f"{save_cutouts(out / 'synthetic.npz', drawn)} hands -> {out / 'synthetic.npz'}")
+        of_each = -(-chunks // 30)
+        with track("pairs", len(PAIR_KINDS) * of_each) as advance:
+            pairs = synthetic_pairs(seed, of_each, advance)
+            typer.echo(f"{save_cutouts(out / 'pairs.npz', pairs)} photos of two hands -> {out / 'pairs.npz'}")
         return
     from maskhand.data.hand_boxes import cutout_sources
 
-    for name, source in cutout_sources(root).items():
+    for name, source in cutout_sources(root, boxes).items():
         path = out / f"{name}.npz"
         typer.echo(f"{save_cutouts(path, map(packed, source))} photos and cut-outs -> {path}")

@@ -9,7 +9,7 @@ import typer
 
 from maskhand.cli.output import finish_rows
 
-Weights = Annotated[str, typer.Option("--detector", help="`palms`, or weights of `maskhand train detector`.")]
+Weights = Annotated[str, typer.Option("--detector", help="`default`, or weights of `maskhand train detector`.")]
 
 
 def detect(
@@ -17,7 +17,7 @@ def detect(
         list[str], typer.Argument(metavar="INPUT...", help="Photos, folders of photos, or quoted globs.")
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if absent.")],
-    detector: Weights = "palms",
+    detector: Weights = "default",
 ) -> None:
     """Boxes, sides and scores of the hands in photos, without reconstructing them.
 
@@ -68,8 +68,14 @@ def evaluate(
     root: Annotated[
         Path, typer.Argument(help="Folder of photos with boxes of all their hands: COCO, YOLO or boxes.json.")
     ],
-    detector: Annotated[str, typer.Option(help="`palms`, or weights of `maskhand train detector`.")] = "palms",
-    pattern: Annotated[str, typer.Option(help="Photos whose names match, such as 'VID_*'.")] = "*",
+    detector: Weights = "default",
+    boxes: Annotated[
+        Path | None, typer.Option(help="A boxes.json that lies elsewhere, such as configs/boxes/held_out.json.")
+    ] = None,
+    pattern: Annotated[str, typer.Option(help="Photos whose paths in the folder match, such as 'VID_*'.")] = "*",
+    reconstructed: Annotated[
+        bool, typer.Option("--reconstructed", help="Count what `maskhand reconstruct` gives, after selection.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     save: Annotated[
         Path | None, typer.Option(help="Folder to save the result in as JSON, with version, date and machine.")
@@ -78,14 +84,15 @@ def evaluate(
     """How many hands are found: recall, precision, average precision and sides, by kind and size."""
     from fnmatch import fnmatch
 
-    from maskhand.assets import detector_of
+    from maskhand.assets import detector_of, load
     from maskhand.cli.progress import track
     from maskhand.data.box_files import boxed_photos
-    from maskhand.evaluation.detection import detection_rows
+    from maskhand.evaluation.detection import detection_rows, reconstructed_by
 
     found = detector_of(detector)
-    photos = [photo for photo in boxed_photos(root) if fnmatch(photo.path.name, pattern)]
+    detect_in = reconstructed_by(load(detector=found)) if reconstructed else found.detect
+    photos = [photo for photo in boxed_photos(root, boxes) if fnmatch(str(photo.path.relative_to(root)), pattern)]
     with track("photos", len(photos)) as advance:
-        rows = detection_rows(found.detect, photos, advance)
-    name = f"detection-{Path(detector).stem}"
+        rows = detection_rows(detect_in, photos, advance)
+    name = f"detection-{root.name}-{Path(detector).stem}" + "-reconstructed" * reconstructed
     finish_rows(f"hands found by {detector} in {len(photos)} photos", name, rows, json_, save)

@@ -80,6 +80,9 @@ def synthetic(
     count: Annotated[int, typer.Option(min=1, help="Test images; they are drawn on the spot, always the same.")] = 5000,
     steps: Steps = DEFAULT_STEPS,
     refine: Refine = True,
+    hard: Annotated[
+        bool, typer.Option("--hard", help="Gloved hands, hands that hold cartons, and clasped ones, in equal parts.")
+    ] = False,
     cache: Cache = None,
     worst: Annotated[
         Path | None, typer.Option(help="Picture to draw: the 16 images whose hands come out worst.")
@@ -95,13 +98,16 @@ def synthetic(
     from maskhand.evaluation.synthetic import worst_sheet
 
     _check_picture(worst)
-    predictor, samples = _predictor_and_test(model, count, cache)
+    predictor, samples = _predictor_and_test(model, count, cache, hard)
     network, hand_model = predictor.network, predictor.hand_model
     result = reconstructed(network, hand_model, samples, predictor.config, steps=steps, limit=count, refine=refine)
-    title = f"{count} synthetic test images, T = {steps} (our hand; not comparable with figures on MANO)"
-    finish(title, f"synthetic-{count}-t{steps}" + "-bare" * (not refine), result.means(), json_, save)
+    title = (
+        f"{count} {'hard ' * hard}synthetic test images, T = {steps} (our hand; not comparable with figures on MANO)"
+    )
+    name = "hard" if hard else "synthetic"
+    finish(title, f"{name}-{count}-t{steps}" + "-bare" * (not refine), result.means(), json_, save)
     if worst is not None:
-        typer.echo(f"-> {worst_sheet(result, 16, worst, upright=network.config.crop.upright)}", err=json_)
+        typer.echo(f"-> {worst_sheet(result, 16, worst, upright=network.config.crop.upright, hard=hard)}", err=json_)
 
 
 @app.command()
@@ -155,15 +161,20 @@ def sides(
     json_: Json = False,
     save: Save = None,
 ) -> None:
-    """Left or right on synthetic hands: one crop, the mean with the mirror image, the likelier of both readings."""
+    """Left or right on synthetic hands: one crop, the mean with the mirror image, the likelier of both readings; and on
+    photos of two hands, a 25th as many of each kind: apart, crossed, interlocked, from the back, one's own, mirrored.
+    """
     from maskhand.assets import load
     from maskhand.cli.progress import track
-    from maskhand.evaluation.sides import side_accuracy
+    from maskhand.evaluation.sides import pair_sides, side_accuracy
     from maskhand.synthesis.backgrounds import require_packaged_photos
+    from maskhand.synthesis.pairs import PAIR_KINDS
 
     require_packaged_photos()
     with track("chunks of images", -(-count // 16)) as advance:
         result = side_accuracy(load(model, backend="torch"), count, progress=advance)
+    with track("photos of two hands", len(PAIR_KINDS)) as advance:
+        result |= pair_sides(load(model), -(-count // 25), progress=advance)
     finish(f"sides of {count} synthetic hands", f"sides-{count}", result, json_, save)
 
 
@@ -259,7 +270,9 @@ app.command()(benchmark_compare.compare)
 app.command()(benchmark_compare.pose2d)
 
 
-def _predictor_and_test(model: str, count: int, cache: Path | None) -> tuple[Predictor, CachedSamples]:
+def _predictor_and_test(
+    model: str, count: int, cache: Path | None, hard: bool = False
+) -> tuple[Predictor, CachedSamples]:
     """The predictor and the synthetic test images it reads, one view each."""
     from maskhand.assets import load
     from maskhand.evaluation.synthetic import synthetic_test
@@ -270,7 +283,9 @@ def _predictor_and_test(model: str, count: int, cache: Path | None) -> tuple[Pre
             f"one view of each test image is kept: these are the figures of one view, not of '{model}'", err=True
         )
     network = predictor.network
-    samples = synthetic_test(count, cache, images=network.input_px is not None, upright=network.config.crop.upright)
+    samples = synthetic_test(
+        count, cache, images=network.input_px is not None, upright=network.config.crop.upright, hard=hard
+    )
     return predictor, samples
 
 

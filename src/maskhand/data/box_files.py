@@ -38,16 +38,20 @@ class BoxedPhoto:
         return image, np.concatenate([values[:, :2] - values[:, 2:] / 2, values[:, :2] + values[:, 2:] / 2], 1)
 
 
-def boxed_photos(root: str | Path) -> Iterator[BoxedPhoto]:
+def boxed_photos(root: str | Path, boxes: str | Path | None = None) -> Iterator[BoxedPhoto]:
     """The photos of a folder whose hands have boxes, in the order of their names; photos without a hand have none.
+
+    Args:
+        root: the folder.
+        boxes: a file as our boxes.json of photos in it, which may lie elsewhere.
 
     Raises:
         InputError: the folder has none of the three layouts, or a file of it is damaged.
 
     """
     root = Path(root)
-    if (root / "boxes.json").is_file():
-        return _own(root)
+    if boxes is not None or (root / "boxes.json").is_file():
+        return _own(root, Path(boxes or root / "boxes.json"))
     if (root / "labels").is_dir() and (root / "images").is_dir():
         return _yolo(root)
     files = sorted(root.glob("*.json")) + sorted(root.glob("annotations/*.json"))
@@ -56,13 +60,13 @@ def boxed_photos(root: str | Path) -> Iterator[BoxedPhoto]:
     return _coco(root, files[0])
 
 
-def _own(root: Path) -> Iterator[BoxedPhoto]:
-    rows = _loaded(root / "boxes.json")
+def _own(root: Path, file: Path) -> Iterator[BoxedPhoto]:
+    rows = _loaded(file)
     for name, boxes in sorted(rows.items()):
         try:
             shares = np.array([box[1:] for box in boxes], np.float64).reshape(-1, 4)
         except (ValueError, TypeError) as error:
-            raise InputError(f"{root / 'boxes.json'}: {name} has {boxes!r}, no boxes. {_FORMATS}") from error
+            raise InputError(f"{file}: {name} has {boxes!r}, no boxes. {_FORMATS}") from error
         yield BoxedPhoto(root / name, shares, tuple(str(box[0]) for box in boxes))
 
 

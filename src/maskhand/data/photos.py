@@ -16,7 +16,7 @@ import numpy as np
 from maskhand.backbones.landmark_trunk import INPUT_PX
 from maskhand.data.feature_cache import photo_truth
 from maskhand.data.matting import matte, put_before
-from maskhand.detection.hand_detector import PalmHandDetector
+from maskhand.detection.hand_detector import HandDetector
 from maskhand.detection.landmark_reader import LandmarkReader
 from maskhand.errors import InputError
 from maskhand.geometry.augmentation import jittered_crop
@@ -136,7 +136,7 @@ def photo_samples(
     Hands before a plain wall are cut out and put before something else in all crops but the first. A photo on which the
     landmark network contradicts itself (`MAX_CONTRADICTION`) teaches nothing.
     """
-    detector = PalmHandDetector(OnnxEngine())
+    detector = HandDetector(OnnxEngine())
     for k, photo in enumerate(photos):
         detections = detector.detect(photo.image)
         if not detections:

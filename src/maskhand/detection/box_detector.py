@@ -1,28 +1,39 @@
-"""Hands' boxes, sides and directions in a photo, by the project's own one-stage network."""
+"""Hands' boxes, sides and directions in a photo, by the project's own one-stage network: one look at the whole photo,
+and, if it has more pixels than that shows, a few closer ones where the first saw most.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
 
-from maskhand.checkpoint import load_into, read_weights
-from maskhand.detection.box_network import INPUT_PX, BoxNetwork, cell_outputs
-from maskhand.detection.palm_detector import weighted_nms
+from maskhand.geometry.arrays import to_numpy
+from maskhand.geometry.boxes import iou
 from maskhand.geometry.crop import Crop
-from maskhand.types import Detection
+from maskhand.types import Engine
+
+INPUT_PX = 320
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoxConfig:
-    """Which boxes count."""
+    """Which boxes count, and how closely one looks."""
 
-    threshold: float = 0.35
-    """Score from which on a box counts."""
-    nms_iou: float = 0.55
+    threshold: float = 0.34
+    """Score from which on a box is read; what counts as a hand is decided after that (`DetectorConfig.score`)."""
+    nms_iou: float = 0.5
     """Overlap from which on boxes are merged."""
+    closer_from: float = 1.6
+    """Larger side of a photo, in sides of the network's input, from which on closer looks follow."""
+    tile: float = 0.4
+    """Side of a closer look, in larger sides of the photo."""
+    tiles: int = 4
+    """How many of them at most."""
+    tile_score: float = 0.02
+    """Score that a tile needs to be looked at."""
+    tile_hand: float = 0.5
+    """Larger side of a hand, in sides of its tile, above which the overview sees it better."""
 
 
 @dataclass(frozen=True)
@@ -38,59 +49,92 @@ class FoundHand:
     """(2,) from the wrist to the middle finger's MCP, of any length."""
 
     @property
-    def detection(self) -> Detection:
-        return Detection(self.box, self.score, self.right)
+    def angle(self) -> float:
+        """By which the hand is turned from upright, clockwise as seen [rad]."""
+        return float(np.arctan2(self.direction[1], self.direction[0]) + np.pi / 2)
 
 
 class BoxDetector:
-    """Finds hands in one pass over the whole photo."""
+    """Finds hands in one look, or two at large photos."""
 
-    def __init__(self, network: BoxNetwork, config: BoxConfig = BoxConfig()) -> None:
-        self.network, self.config = network.eval(), config
+    def __init__(self, engine: Engine, config: BoxConfig = BoxConfig()) -> None:
+        self.engine, self.config = engine, config
 
-    @classmethod
-    def read(cls, path: str | Path, config: BoxConfig = BoxConfig()) -> BoxDetector:
-        """With weights of `maskhand train detector`."""
-        network = box_network(path).requires_grad_(False)
-        return cls(network.to(memory_format=torch.channels_last), config)  # type: ignore[call-overload]
+    def find(self, image: np.ndarray) -> list[FoundHand]:
+        """The hands of an (H, W, 3) uint8 RGB image, surest first."""
+        height, width = image.shape[:2]
+        side = float(max(height, width))
+        whole = Crop((width / 2, height / 2), side, 0.0)
+        scores, rows = self._look(image, [whole])[0]
+        config = self.config
+        keep = scores > config.threshold
+        found = list(zip(scores[keep].tolist(), rows[keep], strict=True))
+        if side > config.closer_from * INPUT_PX and (tiles := self._tiles(width, height, scores, rows)):
+            for tile, (near, closer) in zip(tiles, self._look(image, tiles), strict=True):
+                found += self._whole_ones(tile, (width, height), near, closer)
+        merged = weighted_nms(found, config.nms_iou)
+        return [FoundHand(row[:2].reshape(4), score, float(row[2, 0]), row[3]) for score, row in merged]
 
-    def detect(self, image: np.ndarray) -> list[Detection]:
-        """Boxes with scores and sides, surest first."""
-        return [hand.detection for hand in self.find([image])[0]]
+    def _look(self, image: np.ndarray, squares: list[Crop]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each square (N,) scores and (N, 4, 2) rows [px of the photo]: corners, side, direction."""
+        views = np.stack([square.extract(image, INPUT_PX) for square in squares])
+        outputs = {name: to_numpy(x) for name, x in self.engine.run("hands", image=self.engine.array(views)).items()}
+        looks = []
+        for k, square in enumerate(squares):
+            corners = square.to_photo(outputs["boxes"][k].reshape(-1, 2, 2) * 2 / INPUT_PX - 1)
+            corners = corners.clip(0, image.shape[1::-1])
+            right = np.repeat(outputs["right"][k][:, None, None], 2, 2)
+            looks.append((outputs["scores"][k], np.concatenate([corners, right, outputs["direction"][k][:, None]], 1)))
+        return looks
 
-    @torch.inference_mode()
-    def find(self, images: list[np.ndarray]) -> list[list[FoundHand]]:
-        """The hands of each of some (H, W, 3) uint8 RGB images, surest first."""
-        squares = [Crop((image.shape[1] / 2, image.shape[0] / 2), float(max(image.shape[:2])), 0.0) for image in images]
-        views = np.stack([square.extract(image, INPUT_PX) for square, image in zip(squares, images, strict=True)])
-        tensor = torch.from_numpy(views).to(next(self.network.parameters()).device)
-        raw = self.network(tensor.permute(0, 3, 1, 2).float() / 255)
-        outputs = cell_outputs(raw, INPUT_PX, INPUT_PX)
-        columns = (outputs.score.sigmoid(), outputs.boxes, outputs.right.sigmoid(), outputs.direction)
-        score, boxes, right, direction = (column.cpu().numpy() for column in columns)
-        return [
-            self._in_photo(square, image.shape, score[k], boxes[k], right[k], direction[k])
-            for k, (square, image) in enumerate(zip(squares, images, strict=True))
-        ]
+    def _tiles(self, width: int, height: int, scores: np.ndarray, rows: np.ndarray) -> list[Crop]:
+        """Where the overview saw most that a closer look shows better."""
+        side = max(width, height) * self.config.tile
+        small = (rows[:, 1] - rows[:, 0]).max(1) < self.config.tile_hand * side
+        middles = (rows[:, 0] + rows[:, 1]) / 2
+        tiles = [Crop((x, y), side, 0.0) for x in _stops(float(width), side) for y in _stops(float(height), side)]
+        chosen: list[Crop] = []
+        free = small & (scores > self.config.tile_score)
+        while free.any() and len(chosen) < self.config.tiles:
+            inside = [np.abs(middles - tile.centre).max(1) < 0.45 * side for tile in tiles]
+            seen = [float((scores * free * own).max()) for own in inside]
+            best = int(np.argmax(seen))
+            if not seen[best]:
+                break
+            chosen.append(tiles[best])
+            free &= ~inside[best]
+        return chosen
 
-    def _in_photo(self, square: Crop, shape, score, boxes, right, direction) -> list[FoundHand]:
-        keep = np.flatnonzero(score > self.config.threshold)
-        corners = square.to_photo(boxes[keep].reshape(-1, 2) * 2 / INPUT_PX - 1).reshape(-1, 2, 2)
-        corners = corners.clip(0, [shape[1], shape[0]])
-        sides = np.stack([right[keep], right[keep]], 1)[:, None]
-        rows = np.concatenate([corners, sides, direction[keep][:, None]], 1)
-        found = [(float(s), row) for s, row in zip(score[keep], rows, strict=True)]
-        merged = weighted_nms(found, self.config.nms_iou)
-        return [FoundHand(row[:2].reshape(4), s, float(row[2, 0]), row[3]) for s, row in merged]
+    def _whole_ones(
+        self, tile: Crop, size: tuple[int, int], scores: np.ndarray, rows: np.ndarray
+    ) -> list[tuple[float, np.ndarray]]:
+        """Hands that a tile does not cut, unless the photo's edge does."""
+        low, high = np.array(tile.centre) - tile.side / 2, np.array(tile.centre) + tile.side / 2
+        margin = 0.02 * tile.side
+        cut = ((rows[:, 0] < low + margin) & (low > 1)) | ((rows[:, 1] > high - margin) & (high < np.array(size) - 1))
+        keep = (scores > self.config.threshold) & ~cut.any(1)
+        return list(zip(scores[keep].tolist(), rows[keep], strict=True))
 
 
-def box_network(path: str | Path) -> BoxNetwork:
-    """The network with weights of `maskhand train detector`.
+def _stops(length: float, window: float) -> list[float]:
+    """Centres of overlapping windows that cover a length."""
+    if length <= window:
+        return [length / 2]
+    count = int(np.ceil((length - window) / (0.6 * window))) + 1
+    return list(np.linspace(window / 2, length - window / 2, count))
 
-    Raises:
-        AssetError: the file is missing, or holds other weights.
 
+def weighted_nms(candidates: list[tuple[float, np.ndarray]], threshold: float) -> list[tuple[float, np.ndarray]]:
+    """Merge overlapping detections into their score-weighted mean (BlazeFace, 2019). Rows: two box corners, then
+    points.
     """
-    network = BoxNetwork()
-    load_into(network, read_weights(path)[0], source=path)
-    return network
+    remaining = sorted(candidates, key=lambda c: -c[0])
+    merged = []
+    while remaining:
+        best = remaining[0]
+        overlaps = iou(best[1][:2].reshape(4), np.stack([row[:2].reshape(4) for _, row in remaining]))
+        group = [c for c, o in zip(remaining, overlaps, strict=True) if o > threshold] or [best]
+        total = sum(score for score, _ in group)
+        merged.append((best[0], sum(score * row for score, row in group) / total))
+        remaining = [c for c, o in zip(remaining, overlaps, strict=True) if o <= threshold and c is not best]
+    return merged  # type: ignore[return-value]

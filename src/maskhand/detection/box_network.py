@@ -1,26 +1,34 @@
 """A one-stage hand detector: every cell of three maps says whether a hand lies there, its box, side and direction.
 
-Anchor-free in the manner of FCOS (Tian et al., 2019), on the trunk of Google's palm network (MediaPipe, Apache-2.0),
-trained by `maskhand train detector`.
+Anchor-free in the manner of FCOS (Tian et al., 2019), on a MobileNetV2 (Sandler et al., 2018) with a feature pyramid;
+it starts from the weights of HandTrack (Victor Dibia, MIT) and is trained by `maskhand train detector`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.resources import as_file, files
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import interpolate, relu6
 
-from maskhand.backbones.landmark_trunk import SameConv
-from maskhand.detection.palm_network import BlazeBlock, PalmTrunk
+from maskhand.backbones.landmark_trunk import ClippedDepthwise, InvertedResidual, SameConv, run_blocks
+from maskhand.checkpoint import load_into, read_weights
+from maskhand.detection.box_detector import INPUT_PX as INPUT_PX
 
-INPUT_PX = 320
 STRIDES = (8, 16, 32)
 VALUES = 8
 """Per cell: score, left, top, right, bottom, side, direction x, y."""
+WIDTH = 128
 _PRIOR_LOGIT = -4.6  # one cell in a hundred
+# output channels, stride of each inverted residual; all expand sixfold
+_BLOCKS = ((24, 2), (24, 1), (32, 2), (32, 1), (32, 1), (64, 2), (64, 1), (64, 1), (64, 1), (96, 1), (96, 1), (96, 1),
+           (160, 2), (160, 1), (160, 1))  # fmt: skip
+_LATERALS = {8: 32, 16: 96, 32: 160}
 
 
 @dataclass(frozen=True)
@@ -37,30 +45,64 @@ class CellOutputs:
     """From the wrist to the middle finger's MCP in the image, of any length."""
 
 
-class BoxNetwork(PalmTrunk):
+class Separable(nn.Module):
+    """A depthwise 3x3 convolution without bias, a pointwise one, relu6."""
+
+    def __init__(self, outputs: int = WIDTH) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(WIDTH, WIDTH, 3, padding=1, groups=WIDTH, bias=False)
+        self.pointwise = SameConv(WIDTH, outputs, 1)
+
+    def forward(self, x: Float[Tensor, "B 128 H W"]) -> Float[Tensor, "B 128 H W"]:
+        return relu6(self.pointwise(self.depthwise(x)))
+
+
+class BoxTrunk(nn.Module):
+    """RGB image in [0, 1], its sides multiples of 32, to maps of strides 8, 16 and 32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.stem_depthwise, self.stem_project = (
+            SameConv(3, 32, 3, 2),
+            ClippedDepthwise(32, 3),
+            SameConv(32, 16, 1),
+        )
+        inputs = (16, *(outputs for outputs, _ in _BLOCKS))
+        self.blocks = nn.ModuleList(
+            InvertedResidual(width, 3, stride, 6 * width, outputs)
+            for width, (outputs, stride) in zip(inputs, _BLOCKS, strict=False)
+        )
+        self.laterals = nn.ModuleList(SameConv(width, WIDTH, 1) for width in _LATERALS.values())
+        self.smooth16, self.smooth8 = Separable(), Separable()
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B 128 h w"]]:
+        """The maps, finest first."""
+        x = self.stem_project(self.stem_depthwise(self.stem(2 * image - 1)))
+        maps = run_blocks(self.blocks, x, 2)
+        fine, middle, coarse = (lateral(maps[s]) for lateral, s in zip(self.laterals, _LATERALS, strict=True))
+        middle = self.smooth16(middle + interpolate(coarse, scale_factor=2, mode="nearest"))
+        return [self.smooth8(fine + interpolate(middle, scale_factor=2, mode="nearest")), middle, coarse]
+
+
+class BoxNetwork(nn.Module):
     """RGB image in [0, 1], its sides multiples of 32, to hands."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(
-            nn.Sequential(
-                SameConv(width, 128, 1), nn.PReLU(128), BlazeBlock(128, 128), BlazeBlock(128, 128),
-                SameConv(128, VALUES, 1),
-            )
-            for width in (128, 256, 256)
-        )  # fmt: skip
+        self.trunk = BoxTrunk()
+        self.heads = nn.ModuleList(nn.Sequential(Separable(), Separable(), SameConv(WIDTH, VALUES, 3)) for _ in STRIDES)
         for name, values in self.heads.named_parameters():
-            if name.endswith("4.weight"):
+            if name.endswith("2.weight"):
                 nn.init.normal_(values, std=0.01)
-            if name.endswith("4.bias"):
+            if name.endswith("2.bias"):
                 nn.init.zeros_(values)
                 with torch.no_grad():
                     values[0] = _PRIOR_LOGIT
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B N 8"]:
         """Raw values of every cell; `cell_outputs` reads them."""
-        maps = [head(x) for head, x in zip(self.heads, self.maps(image), strict=True)]
-        return torch.cat([x.flatten(2) for x in maps], 2).mT
+        maps = [head(x) for head, x in zip(self.heads, self.trunk(image), strict=True)]
+        return torch.cat([x.flatten(2) for x in maps], 2).transpose(1, 2)
 
 
 def cell_outputs(raw: Float[Tensor, "B N 8"], height: int, width: int) -> CellOutputs:
@@ -81,3 +123,23 @@ def cells(height: int, width: int) -> tuple[Float[Tensor, "N 2"], Float[Tensor, 
         centres.append(torch.stack([x, y], -1).reshape(-1, 2) * stride + stride / 2)
         strides.append(torch.full((len(centres[-1]),), float(stride)))
     return torch.cat(centres), torch.cat(strides)
+
+
+def box_network(path: str | Path) -> BoxNetwork:
+    """The network with weights of `maskhand train detector`.
+
+    Raises:
+        AssetError: the file is missing, or holds other weights.
+
+    """
+    network = BoxNetwork()
+    load_into(network, read_weights(path)[0], source=path)
+    return network
+
+
+@cache
+def shared_box_network() -> BoxNetwork:
+    """The network with its own weights, loaded once, frozen."""
+    with as_file(files("maskhand") / "assets" / "hand_detector.safetensors") as path:
+        network = box_network(path)
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

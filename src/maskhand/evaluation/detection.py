@@ -10,6 +10,7 @@ import numpy as np
 
 from maskhand.data.box_files import BoxedPhoto
 from maskhand.geometry.boxes import iou
+from maskhand.predictor import Predictor
 from maskhand.types import Detection
 
 SIZES = (("small", 0.0, 0.1), ("medium", 0.1, 0.3), ("large", 0.3, 2.0))
@@ -75,12 +76,22 @@ class DetectionTally:
         return float((precision * steps).sum())
 
 
+def reconstructed_by(predictor: Predictor) -> Callable[[np.ndarray], list[Detection]]:
+    """A detector that finds the hands that are left when all is done."""
+
+    def detect(image: np.ndarray) -> list[Detection]:
+        return [Detection(hand.box, hand.score, float(hand.side == "right")) for hand in predictor(image)]
+
+    return detect
+
+
 def detection_rows(
     detect: Callable[[np.ndarray], Sequence[Detection]],
     photos: Iterable[BoxedPhoto],
     progress: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Any]]:
-    """A row for all hands, one for each kind and one for each size, and one for photos without a hand.
+    """A row for all hands, one for each kind and one for each size, and one for the photos without a hand of each
+    folder.
 
     Args:
         detect: the detector.
@@ -89,14 +100,14 @@ def detection_rows(
 
     """
     tallies = [DetectionTally(threshold) for threshold in (0.3, 0.5)]
-    empty, false = 0, 0
+    empty: dict[str, list[bool]] = {}
     for photo in photos:
         image, boxes = photo.read()
         detections = detect(image)
         for tally in tallies:
             tally.add(detections, boxes, photo.kinds, float(max(image.shape[:2])), _right(photo.kinds))
         if not len(boxes):
-            empty, false = empty + 1, false + bool(detections)
+            empty.setdefault(photo.path.parent.name, []).append(bool(detections))
         progress()
     rows = [_row("all", tallies, lambda kind, size: True)]
     rows[0] |= {
@@ -116,8 +127,11 @@ def detection_rows(
         for name, low, high in SIZES
     ]
     rows += [_row(name, tallies, wanted) for name, wanted in chosen]
-    if empty:
-        rows.append(dict.fromkeys(rows[0]) | {"hands": "photos without", "count": empty, "false": false})
+    for folder, found in sorted(empty.items()):
+        name = f"photos without, {folder}"
+        rows.append(
+            dict.fromkeys(rows[0]) | {"hands": name, "count": len(found), "false_percent": 100 * np.mean(found)}
+        )
     blank = dict.fromkeys(key for row in rows for key in row)
     return [blank | row for row in rows if row["count"]]
 

@@ -32,12 +32,10 @@ NEVER = "1e6"
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "as shipped": (),
-    "no closer search": ("detection.closer=false",),
-    "no whole photo as a crop": ("detection.whole_photo=2",),
+    "no closer looks": ("detection.boxes.tiles=0",),
+    "boxes alone": ("detection.presence=0",),
     "no mirrored crop for unsure sides": ("detection.reader.unsure_side=0.5",),
     "one side where unsure": ("proposals.both_sides=false",),
-    "no crops around doubted hands": ("proposals.around_doubted=false",),
-    "no turned frames": ("proposals.turned_if_none=false",),
     "doubted hands count like others": ("selection.disagreement=10",),
     "no re-crop": ("recrop.rounds=0",),
     "one re-crop": ("recrop.rounds=1",),

@@ -16,6 +16,7 @@ from maskhand.fitting.prediction_fit import fit_prediction
 from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.camera import project_in_crop, translation_from_weak
 from maskhand.hand_model.layer import HandModel
+from maskhand.inference.calibration import RIGHT_WITHIN_MM
 from maskhand.inference.config import InferenceConfig
 from maskhand.model.unmasking import masked_after
 from maskhand.runtime.hand_network import HandNetwork
@@ -39,11 +40,15 @@ class Reconstructed:
     """Share of the codebook that occurs in the predictions."""
 
     def means(self) -> dict[str, float]:
-        """Mean errors, visible and occluded joints separately, and the Spearman correlation of doubt and error."""
+        """Mean errors, visible and occluded joints separately, mean confidence beside the share of joints that are
+        right, and the Spearman correlation of doubt and error.
+        """
         result = {key: value.mean().item() for key, value in self.errors.items()}
         result["codes_used"] = self.codes_used
         result["visible_pa_mm"] = self.joint_mm[self.visible].mean().item()
         result["occluded_pa_mm"] = self.joint_mm[~self.visible].mean().item()
+        result["confidence_percent"] = 100 * self.confidence.mean().item()
+        result["right_percent"] = 100 * (self.joint_mm < RIGHT_WITHIN_MM).float().mean().item()
         result["spearman_hand"] = spearman(-self.confidence.mean(1), self.errors["pa_mpjpe_mm"])
         result["spearman_joint"] = spearman(-self.confidence.flatten(), self.joint_mm.flatten())
         return result
@@ -122,9 +127,10 @@ def rounds(
 
 
 def joint_confidence(prediction: Prediction, config: InferenceConfig) -> Float[Tensor, "B 21"]:
-    """Probability that each joint is right, by the calibration."""
+    """Probability that each joint is right, by the calibration and what the networks' disagreement takes of it."""
     spread, heatmaps = prediction.spread.cpu().numpy(), prediction.heatmap_confidence.cpu().numpy()
-    return torch.from_numpy(config.calibration(spread, heatmaps))
+    trust = config.selection.trust(prediction.disagreement.cpu().numpy())
+    return torch.from_numpy(config.calibration(spread, heatmaps) * trust[:, None])
 
 
 def spearman(a: Tensor, b: Tensor) -> float:

@@ -17,13 +17,41 @@ from torch.nn.functional import interpolate
 
 from maskhand.backbones.hand import by_scale
 from maskhand.detection.landmark_network import shared_landmark_network
+from maskhand.evaluation.detection import DetectionTally, reconstructed_by
 from maskhand.fitting.prediction_fit import reprojection_error
 from maskhand.inference.handedness import side_log_odds
 from maskhand.predictor import Predictor
+from maskhand.synthesis.pairs import PAIR_KINDS, PairGenerator
 from maskhand.synthesis.scenes import CHUNK, SceneConfig, SceneGenerator
 
 SIDES_SEED = 777_001
 """Training runs use small seeds."""
+_SAME_HAND = 0.3  # IoU
+
+
+def pair_sides(
+    predictor: Predictor, count: int = 64, *, progress: Callable[[], None] = lambda: None
+) -> dict[str, float]:
+    """Of photos of a right and a left hand, by how the two lie: hands found, and of these those on the right side [%].
+
+    Args:
+        predictor: sees the whole photos.
+        count: photos of each kind.
+        progress: called once per kind.
+
+    """
+    result, detect = {}, reconstructed_by(predictor)
+    for kind in PAIR_KINDS:
+        generator = PairGenerator(predictor.hand_model, kind, SIDES_SEED)
+        pairs = [pair for chunk in range(-(-count // CHUNK)) for pair in generator.chunk(chunk)][:count]
+        tally = DetectionTally(_SAME_HAND)
+        for pair in pairs:
+            tally.add(detect(pair.image), pair.boxes, ("right", "left"), float(len(pair.image)), (1.0, 0.0))
+        name = kind.replace(" ", "_")
+        result[f"{name}_found_percent"] = 100 * tally.recall()
+        result[f"{name}_side_percent"] = 100 * float(np.mean(tally.sides)) if tally.sides else float("nan")
+        progress()
+    return result
 
 
 @torch.inference_mode()
@@ -50,7 +78,7 @@ def side_accuracy(
         progress()
     one, mirrored, likelier, both, presence = torch.cat(columns)[:count].T
     config = predictor.config.detection
-    found, limit = presence > config.presence, config.reader.unsure_side
+    found, limit = presence > config.reader.presence, config.reader.unsure_side
     unsure = found & (one.sigmoid() > limit) & (one.sigmoid() < 1 - limit)
     result = {"hands_found": float(found.sum()), "hands_unsure": float(unsure.sum())}
     odds = {

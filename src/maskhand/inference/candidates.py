@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from maskhand.geometry.crop import Crop, CropConfig, crop_around
 from maskhand.types import Detection, Prediction, Side
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """Detections of one round, and what a reading of them needs to count as a hand."""
-
-    detections: list[Detection]
-    required_confidence: float = 0.0
-    must_agree: bool = False
-    """Counts only if the two networks' keypoints agree, or as another reading of a hand that counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +18,19 @@ class Candidate:
     detection: Detection
     crop: Crop
     """`mirrored`: read as a left hand."""
-    required_confidence: float = 0.0
-    must_agree: bool = False
+    side_given: bool = False
+    """Whether somebody said which side it is: a hand of the other side in the crop is another hand."""
+    others: tuple[np.ndarray, ...] = ()
+    """Boxes (4,) of the photo's other hands [px]."""
 
     @property
     def side(self) -> Side:
         return "left" if self.crop.mirrored else "right"
+
+    @property
+    def boxes(self) -> list[np.ndarray]:
+        """Its own box, then the others'."""
+        return [self.detection.box, *self.others]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,22 +60,26 @@ class Reading:
 
 
 def candidates_of(
-    proposal: Proposal, sides: Sequence[Side | None], unsure_side: float, crop: CropConfig
+    detections: Sequence[Detection], sides: Sequence[Side | None], unsure_side: float, crop: CropConfig
 ) -> list[Candidate]:
     """One candidate per detection, or one per side where nobody gave the side and the detector is unsure of it.
 
     Args:
-        proposal: its detections have keypoints.
+        detections: with keypoints.
         sides: given ones.
         unsure_side: probability of either side from which on the detector is unsure.
         crop: how crops are laid.
 
     """
     candidates = []
-    for detection, given in zip(proposal.detections, sides, strict=True):
+    for detection, given in zip(detections, sides, strict=True):
         unsure = given is None and unsure_side < detection.right < 1 - unsure_side
+        others = tuple(hand.box for hand in detections if hand is not detection)
         tried: Sequence[Side] = ("right", "left") if unsure else (given or detection.side,)
         for side in tried:
-            around = crop_around(detection.xy, mirrored=side == "left", config=crop)
-            candidates.append(Candidate(detection, around, proposal.required_confidence, proposal.must_agree))
+            if detection.crop is not None and crop.upright:
+                around = replace(detection.crop, mirrored=side == "left")
+            else:
+                around = crop_around(detection.xy, mirrored=side == "left", config=crop)
+            candidates.append(Candidate(detection, around, given is not None, others))
     return candidates

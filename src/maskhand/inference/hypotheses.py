@@ -10,6 +10,7 @@ from jaxtyping import Float
 from maskhand.geometry.alignment import align_similarity
 from maskhand.geometry.arrays import Array, namespace
 from maskhand.inference.candidates import Candidate
+from maskhand.inference.exposure import exposed
 from maskhand.inference.reconstructor import Reconstructor
 from maskhand.io.photos import ImageSource, Photo, read_photo
 from maskhand.model.unmasking import Sampling
@@ -62,7 +63,7 @@ def draw_hypotheses(
 
 def traced_photo(image: ImageSource, hand: Hand) -> Photo:
     """The photo as it was read when the hand was reconstructed."""
-    return replace(read_photo(image, focal_px=hand.focal_px), focal_source=hand.trace.focal_source)
+    return exposed(replace(read_photo(image, focal_px=hand.focal_px), focal_source=hand.trace.focal_source))
 
 
 def traced_candidate(hand: Hand) -> Candidate:

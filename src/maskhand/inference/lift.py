@@ -11,8 +11,12 @@ from maskhand.geometry.crop import Crop
 from maskhand.hand_model.joint_conventions import landmark_positions
 from maskhand.hand_model.layer import HandModel, mirror_pose
 from maskhand.inference.candidates import Reading
+from maskhand.inference.selection import SelectionConfig
 from maskhand.io.photos import Photo
 from maskhand.types import Hand, Keypoints2D, Prediction, Trace
+
+_SEEN = 0.5
+"""Presence from which on the landmark network sees a hand."""
 
 
 def lift(
@@ -20,6 +24,7 @@ def lift(
     photo: Photo,
     reading: Reading,
     config: ViewFitConfig = ViewFitConfig(),
+    selection: SelectionConfig = SelectionConfig(),
     *,
     use_keypoints: bool = True,
 ) -> Hand:
@@ -30,6 +35,7 @@ def lift(
         photo: where it was seen.
         reading: its prediction, fitted or not.
         config: what the fit of its place expects.
+        selection: from when on a reading is doubted.
         use_keypoints: place it by measured keypoints; False: by the network's own projection alone.
 
     """
@@ -66,8 +72,19 @@ def lift(
         confidence=reading.confidence,
         joint_confidence=reading.joint_confidence,
         focal_px=photo.focal_px,
+        doubt=_doubt(reading, selection),
         trace=_trace(reading, prediction, photo, landmarks),
     )
+
+
+def _doubt(reading: Reading, config: SelectionConfig) -> str:
+    if reading.candidate.detection.points.source == "user":
+        return ""
+    if reading.disagreement > config.gross:
+        return "the two keypoint networks see different hands here"
+    if float(to_numpy(reading.prediction.keypoints.presence)[0]) < _SEEN:
+        return "one of the two keypoint networks sees no hand here"
+    return ""
 
 
 def _target(

@@ -58,7 +58,7 @@ class Reconstructor:
         sampling: Sampling = Sampling(),
     ) -> None:
         self.engine, self.hand_model, self.config = engine, hand_model, config
-        self.reader = CropReader(engine, engine.config.crop, config.recrop)
+        self.reader = CropReader(engine, engine.config.crop, config.recrop, config.detection.reader)
         self.refine, self.views, self.sampling = refine, views, sampling
 
     def read(self, photos: Sequence[Photo], candidates: Nested[Candidate], *, steps: int) -> list[list[Reading]]:
@@ -83,7 +83,14 @@ class Reconstructor:
                 bare = all_of_them
                 all_of_them = in_batches(lambda at: self._fitted([bare[k] for k in at]), sources, 4 * MOST_AT_ONCE)
             return [
-                lift(self.hand_model, photo, reading, self.config.view_fit, use_keypoints=self.refine)
+                lift(
+                    self.hand_model,
+                    photo,
+                    reading,
+                    self.config.view_fit,
+                    self.config.selection,
+                    use_keypoints=self.refine,
+                )
                 for photo, reading in zip(of_photo, all_of_them, strict=True)
             ]
 
@@ -102,6 +109,7 @@ class Reconstructor:
     ) -> list[Reading]:
         """Each candidate with its row of a prediction, in the crop that was read."""
         confidence = self.config.calibration(to_numpy(prediction.spread), to_numpy(prediction.heatmap_confidence))
+        confidence *= self.config.selection.trust(to_numpy(prediction.disagreement))[:, None]
         error = to_numpy(reprojection_error(self.hand_model, prediction)).tolist()
         return [
             Reading(replace(candidate, crop=crop), prediction.rows(slice(k, k + 1)), confidence[k], error[k])
@@ -110,15 +118,15 @@ class Reconstructor:
 
     def _read_batch(self, images: list[np.ndarray], candidates: list[Candidate], steps: int) -> list[Reading]:
         readings = self.reader.read_settled(images, candidates)
-        crops = readings.crops
+        crops, shown = readings.crops, images
         if self.views > 1:
             views = [view for crop in crops for view in views_around(crop, self.views, self.config.views)]
-            images = [image for image in images for _ in range(self.views)]
+            shown = [image for image in images for _ in range(self.views)]
             repeated = [candidate for candidate in candidates for _ in range(self.views)]
-            readings = self.reader.read(images, repeated, views)
+            readings = self.reader.read(shown, repeated, views)
         prediction = reconstruct(
             self.engine,
-            self.encode(images, readings),
+            self.encode(shown, readings),
             readings.keypoints,
             self.hand_model,
             steps=steps,
@@ -127,6 +135,8 @@ class Reconstructor:
         )
         if self.views > 1:
             prediction = average_views(prediction, readings.crops, self.views)
+        doubted = to_numpy(prediction.disagreement) > self.config.selection.gross
+        crops = self.reader.placed(candidates, crops, to_numpy(prediction.keypoints.xy), doubted)
         return self.as_readings(candidates, crops, prediction)
 
     def _fitted(self, readings: Sequence[Reading]) -> list[Reading]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from maskhand.detection.duplicates import DuplicateConfig, same_hand
 from maskhand.geometry.boxes import share_inside
 from maskhand.inference.candidates import Reading
@@ -17,15 +19,22 @@ class SelectionConfig:
 
     disagreement: float = 0.07
     """Mean distance of the two networks' keypoints, in sizes of the hand, above which a reading is doubted."""
+    gross: float = 0.25
+    """The same, above which confidence falls. On synthetic images the head alone keeps its promise up to there, gloves,
+    cartons and clasped hands included (`maskhand evaluate synthetic --hard`)."""
     sure_score: float = 0.9
-    """Detection score from which on a doubted reading counts all the same ..."""
-    sure_confidence: float = 0.55
-    """... or confidence."""
+    """Detection score that such a reading needs to count at all: faces and prints taken for hands are doubted so."""
     side_odds: float = 10.0
     """Log odds of a side for a factor of e between the reprojection errors of the two readings."""
     doubted_inside: float = 0.5
     """Share of the smaller box inside the other from which on a doubted reading gives way to another one."""
     duplicates: DuplicateConfig = DuplicateConfig()
+
+    def trust(self, disagreement: np.ndarray) -> np.ndarray:
+        """What confidence is multiplied by where the two networks see different hands: they cannot both be right. 1
+        where there is one network's opinion only.
+        """
+        return ((self.gross / np.fmax(disagreement, self.gross)) ** 2).astype(np.float32)
 
 
 def is_doubted(reading: Reading, config: SelectionConfig) -> bool:
@@ -39,15 +48,7 @@ def select(readings: Sequence[Reading], config: SelectionConfig) -> list[Reading
     Of the two sides of one detection the likelier one is kept; then what is not sure enough goes; then each hand is
     kept once, readings on which the networks agree before doubted ones, surer before less sure.
     """
-    likely = likelier_sides(readings, config)
-    counted = [reading for reading in likely if _counts(reading, config)]
-    counted += [
-        reading
-        for reading in likely
-        if reading.candidate.must_agree
-        and any(_same(reading, other, config) for other in counted)
-        and reading not in counted
-    ]
+    counted = [reading for reading in likelier_sides(readings, config) if _counts(reading, config)]
     kept: list[Reading] = []
     for reading in sorted(counted, key=lambda reading: (is_doubted(reading, config), -reading.sureness)):
         if not any(_same(reading, other, config) for other in kept):
@@ -72,12 +73,7 @@ def likelier_sides(readings: Sequence[Reading], config: SelectionConfig) -> list
 
 
 def _counts(reading: Reading, config: SelectionConfig) -> bool:
-    if reading.confidence < reading.candidate.required_confidence:
-        return False
-    if not is_doubted(reading, config):
-        return True
-    sure = reading.candidate.detection.score > config.sure_score or reading.confidence > config.sure_confidence
-    return sure and not reading.candidate.must_agree
+    return not reading.disagreement > config.gross or reading.candidate.detection.score > config.sure_score
 
 
 def _same(reading: Reading, other: Reading, config: SelectionConfig) -> bool:

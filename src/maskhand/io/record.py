@@ -46,6 +46,7 @@ def _hand(hand: Hand, mesh: str) -> dict[str, Any]:
         "side": hand.side,
         "score": round(hand.score, 4),
         "confidence": round(hand.confidence, 4),
+        "doubt": hand.doubt or None,
         "joint_confidence": _numbers(hand.joint_confidence, 4),
         "box": _numbers(hand.box, 2),
         "joints": _numbers(hand.joints, 6),

@@ -21,7 +21,7 @@ from maskhand.tokenizer.config import TokenizerConfig
 MOST_THREADS = 4
 """Threads taken without being asked; the networks are too small for more."""
 HAND = ("encode", "round", "mean", "pose")
-DETECTION = {"palms": "palm_network.safetensors", "landmarks": "landmark_network.safetensors"}
+DETECTION = ("hands", "landmarks")
 
 
 def asset(name: str) -> Path:
@@ -56,15 +56,22 @@ class OnnxEngine:
     Args:
         weights: of a trained network that the graphs fit (`fits`); None: detection alone.
         threads: of each run; None: `default_threads`.
+        detector: weights of `maskhand train detector`, in place of the shipped ones.
 
     Raises:
         AssetError: weights are missing, or have other shapes.
 
     """
 
-    def __init__(self, weights: WeightFile | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        weights: WeightFile | None = None,
+        threads: int | None = None,
+        detector: str | Path | None = None,
+    ) -> None:
         self.threads = default_threads() if threads is None else threads
-        self.weights = weights
+        self.weights, self.detector = weights, WeightFile(detector or asset("hand_detector.safetensors"))
+        self.detector.check(graph_index()["weights"]["hands"])
         if weights is not None:
             weights.check({name: shape for graph in HAND for name, shape in graph_index()["weights"][graph].items()})
             self.config, self.tokenizer = weights.network, weights.tokenizer
@@ -108,7 +115,9 @@ class OnnxEngine:
         """The session of a graph, the names of its outputs, and its weights, which it does not copy."""
         import onnxruntime
 
-        own = self.weights if graph in HAND else WeightFile(asset(DETECTION[graph]))
+        own = {"hands": self.detector, "landmarks": WeightFile(asset("landmark_network.safetensors"))}.get(
+            graph, self.weights
+        )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
         options.log_severity_level = 3

@@ -22,12 +22,16 @@ class CrowdConfig:
 
     size: int = 320
     """Side [px]."""
-    fills_share: float = 0.35
+    fills_share: float = 0.3
     """Photos of hands that fill the frame, about."""
-    empty_share: float = 0.3
+    empty_share: float = 0.42
     """Photos without a hand."""
-    small_share: float = 0.15
+    small_share: float = 0.13
     """Small photos of hands before another photo; the rest has cut-out hands alone."""
+    entire_share: float = 0.4
+    """Photos behind everything that are seen whole, beside black, as a photo is that is not square; the others fill."""
+    entire: tuple[float, float] = (0.6, 1.0)
+    """Larger side of such a photo, in sides of the frame."""
     bare_share: float = 0.12
     """Photos with black behind everything, as beside a photo that is not square."""
     most_cutouts: int = 6
@@ -160,6 +164,9 @@ class _Layer:
             scale = _log_uniform(uniform(0.0, 1.0), *reach) * side / sizes.amax(1)
             if kind == "behind":
                 scale = torch.maximum(scale, side / sizes.amin(1))
+                entire = uniform(0.0, 1.0) < self.config.entire_share
+                scale = torch.where(entire, uniform(*self.config.entire) * side / sizes.amax(1), scale)
+                self.entire = entire
             anywhere = uniform(0.0, 1.0) < self.config.any_turn_share
             turn = torch.where(anywhere, uniform(0.0, 2 * math.pi), 0.12 * normal())
             place = side / 2 + 0.1 * side * normal(2)
@@ -187,12 +194,11 @@ class _Layer:
         theta = torch.cat([inverse * side / CUTOUT_PX, (offset * 2 / CUTOUT_PX - 1)[..., None]], 2)
         grid = affine_grid(theta, [len(theta), 4, side, side], align_corners=False)
         pictures = self.composer.pictures[index].permute(0, 3, 1, 2).float() / 255
-        mode = "reflection" if self.kind == "behind" else "zeros"
         if self.kind == "behind":  # the picture alone, repeated, not the empty rest of its square
             used = self.composer.sizes[index][:, None, None] * 2 / CUTOUT_PX
             folded = ((grid + 1) % (2 * used)) - used
-            grid = used - folded.abs() - 1
-        warped = grid_sample(pictures, grid, mode="bilinear", padding_mode=mode, align_corners=False)
+            grid = torch.where(self.entire[rows, None, None, None], grid, used - folded.abs() - 1)
+        warped = grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         return (warped[:, :3] * self.gain[rows, :, None, None]).clamp(0, 1), warped[:, 3:]
 
     def hands(self, there: Tensor, clear: Float[Tensor, "B 1 S S"]) -> tuple[Tensor, ...]:

@@ -14,8 +14,11 @@ from maskhand.errors import InputError
 
 DIRECTIONS = 16
 """A hand's outline: its farthest points in so many directions, so that a turned one still has its true box."""
-CUTOUT_PX = 208
+CUTOUT_PX = 320
+"""Larger side at most: what the detector sees, so that training photos are as sharp as real ones."""
 MAX_HANDS = 4
+FLESH = 0.06
+"""A hand's outline lies so far outside its joints, in hand sizes."""
 _QUALITY = 75
 
 
@@ -63,6 +66,13 @@ def outline_of(points: np.ndarray, margin: float = 0.0) -> np.ndarray:
     angles = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
     ways = np.stack([np.cos(angles), np.sin(angles)], 1)
     return points[(points @ ways.T).argmax(0)] + margin * ways
+
+
+def direction_of(points: np.ndarray) -> tuple[float, float]:
+    """Unit vector from the wrist to the middle finger's MCP of (21, 2) keypoints."""
+    way = points[9] - points[0]
+    way = way / max(float(np.linalg.norm(way)), 1e-6)
+    return float(way[0]), float(way[1])
 
 
 def outline_of_box(box: np.ndarray) -> np.ndarray:

@@ -15,26 +15,37 @@ from maskhand.geometry.crop import CropConfig, crop_around
 from maskhand.hand_model.free_hand import free_hand_data
 from maskhand.hand_model.layer import HandModel
 from maskhand.synthesis.backgrounds import packaged_photos
-from maskhand.synthesis.cutouts import CUTOUT_PX, Cutout, CutoutHand, PackedCutout, outline_of, packed
+from maskhand.synthesis.cutouts import (
+    CUTOUT_PX,
+    FLESH,
+    Cutout,
+    CutoutHand,
+    PackedCutout,
+    direction_of,
+    outline_of,
+    packed,
+)
 from maskhand.synthesis.materials import Light
+from maskhand.synthesis.pairs import PAIR_KINDS, PairGenerator
 from maskhand.synthesis.scenes import SceneConfig, SceneGenerator
 from maskhand.synthesis.views import draw_camera
 
+SPRITE_PX = 240
 SPRITE_SCENES = SceneConfig(
-    size=CUTOUT_PX,
+    size=SPRITE_PX,
     upright=False,
     object_share=0.45,
     other_hand_share=0.0,  # it would have no box
     ring_share=0.1,
     low_light_share=0.05,
     style_share=0.2,
+    glove_share=0.35,
+    carton_share=0.2,
 )
 
 
 class SpriteGenerator(SceneGenerator):
     """Draws hands on nothing. Sample k of a seed is always the same."""
-
-    glove_share = 0.35
 
     def __init__(self, model: HandModel, seed: int, config: SceneConfig = SPRITE_SCENES) -> None:
         super().__init__(model, config, seed)
@@ -60,9 +71,7 @@ class SpriteGenerator(SceneGenerator):
         def in_picture(places: np.ndarray) -> np.ndarray:
             return (((focal * places[:, :2] / places[:, 2:]) - centre) * 2 / side + 1) / 2 * size
 
-        way = in_picture(points[[0, 9]])
-        way = (way[1] - way[0]) / max(float(np.linalg.norm(way[1] - way[0])), 1e-6)
-        hand = CutoutHand(outline_of(in_picture(vertices[0] + wrist)), 1.0, (float(way[0]), float(way[1])))
+        hand = CutoutHand(outline_of(in_picture(vertices[0] + wrist)), 1.0, direction_of(in_picture(points)))
         return Cutout(np.dstack([seen, (255 * alpha).astype(np.uint8)]), (hand,))
 
 
@@ -75,6 +84,23 @@ def synthetic_cutouts(
         for drawn in pool.map(_chunk, [seed] * chunks, range(chunks)):
             yield from drawn
             progress()
+
+
+def synthetic_pairs(seed: int, chunks: int, progress: Callable[[], None] = lambda: None) -> Iterator[PackedCutout]:
+    """Photos of a right and a left hand, crossed, clasped, from the back, so many chunks of 16 of each kind."""
+    model = HandModel(free_hand_data())
+    for kind in PAIR_KINDS:
+        generator = PairGenerator(model, kind, seed, CUTOUT_PX)
+        for index in range(chunks):
+            for pair in generator.chunk(index):
+                hands = tuple(_of_pair(own, right) for own, right in zip(pair.keypoints_2d, (1.0, 0.0), strict=True))
+                yield packed(Cutout(pair.image, hands))
+            progress()
+
+
+def _of_pair(points: np.ndarray, right: float) -> CutoutHand:
+    size = float(np.ptp(points, axis=0).max())
+    return CutoutHand(outline_of(points, FLESH * size), right, direction_of(points))
 
 
 @cache

@@ -11,7 +11,7 @@ from maskhand.geometry.crop import CropConfig
 
 # Palm towards the camera, fingers up: columns are where the rest hand's axes point (camera: x right, y down, z
 # forward).
-_PALM_VIEW = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]], float)
+PALM_VIEW = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]], float)
 
 
 def draw_view(rng: np.random.Generator) -> np.ndarray:
@@ -42,7 +42,7 @@ def _draw_any_view(rng: np.random.Generator) -> np.ndarray:
         pitch, spread = rng.choice([-1, 1]) * np.pi / 3, 0.4
         yaw = rng.choice([0, np.pi])
     tilt = rotation_about(pitch + rng.normal(0, spread), 0) @ rotation_about(yaw + rng.normal(0, spread), 1)
-    return tilt @ _PALM_VIEW
+    return tilt @ PALM_VIEW
 
 
 def random_rotations(count: int, generator: torch.Generator | None = None) -> Float[Tensor, "count 3 3"]:

@@ -17,7 +17,7 @@ from maskhand.synthesis.crowds import CrowdBatch
 SIDE_RANGES = {8: (0.0, 72.0), 16: (48.0, 160.0), 32: (112.0, 1e6)}
 """Larger side of the hands [px] that a map of this stride is responsible for; the ranges overlap."""
 _NEAR = 1.5  # strides
-_BOX_WEIGHT, _SIDE_WEIGHT, _DIRECTION_WEIGHT = 2.0, 0.3, 0.3
+_SCORE_WEIGHT, _BOX_WEIGHT, _SIDE_WEIGHT, _DIRECTION_WEIGHT = 2.0, 2.0, 0.3, 0.3
 
 
 def detector_loss(outputs: CellOutputs, batch: CrowdBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -41,7 +41,7 @@ def detector_loss(outputs: CellOutputs, batch: CrowdBatch) -> tuple[Tensor, dict
     wanted, pointed = _known(batch.direction, chosen, positive)
     cosine = (normalize(outputs.direction[positive], dim=-1) * normalize(wanted, dim=-1)).sum(-1)
     direction = ((1 - cosine) * pointed[..., 0]).sum() / pointed[..., 0].sum().clamp(min=1)
-    loss = score + _BOX_WEIGHT * box + _SIDE_WEIGHT * side + _DIRECTION_WEIGHT * direction
+    loss = _SCORE_WEIGHT * score + _BOX_WEIGHT * box + _SIDE_WEIGHT * side + _DIRECTION_WEIGHT * direction
     return loss, {"score": score, "box": box, "side": side, "direction": direction}
 
 

@@ -10,7 +10,6 @@ import torch
 
 from maskhand.assets import FREE_HAND, network_config, read_network
 from maskhand.checkpoint import save_weights
-from maskhand.config import build
 from maskhand.data.cached import CachedSamples, batch_keypoints
 from maskhand.data.feature_cache import complete_shards
 from maskhand.errors import InputError
@@ -38,7 +37,7 @@ def export_weights(weights: str | Path, out: str | Path, cache: str | Path, *, l
 
     """
     network, config = read_network(weights)
-    inference = build(InferenceConfig, config.get("inference", {}))
+    inference = InferenceConfig.of_weights(config.get("inference", {}))
     calibration = calibrated(network, inference, CachedSamples(complete_shards(cache)), limit=limit)
     inference = replace(inference, calibration=calibration)
     save_weights(
