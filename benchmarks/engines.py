@@ -1,4 +1,4 @@
-"""Inference engines on our graphs: ONNX Runtime, OpenVINO, PyTorch, and LiteRT on Google's network as it came.
+"""Inference engines on our graphs: ONNX Runtime, OpenVINO, PyTorch, and LiteRT on Google's two networks as they came.
 
 python benchmarks/engines.py [--save results/VERSION]    # needs the dev extra; openvino is left out where it is absent
 
@@ -28,10 +28,10 @@ from maskhand.hand_model.layer import HandModel
 from maskhand.runtime.export import export_graphs
 from maskhand.runtime.graphs import detection_graphs, hand_graphs
 
-GRAPHS = ("hands", "landmarks", "encode", "round", "mean", "pose")
+GRAPHS = ("hands", "palms", "landmarks", "encode", "round", "mean", "pose")
 Run = Callable[[], object]
 Engine = Callable[[str, int], Run]
-LITERT = {"landmarks": "hand_landmarks_detector.tflite"}
+LITERT = {"palms": "hand_detector.tflite", "landmarks": "hand_landmarks_detector.tflite"}
 
 
 def onnxruntime_engine(folder: Path, inputs: dict[str, dict[str, np.ndarray]]) -> Engine:

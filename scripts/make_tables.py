@@ -109,8 +109,13 @@ def summary() -> str:
 def detection() -> str:
     """Hands found on photos that are held out, by kind."""
     rows = []
-    for name, photos in (("gloves", "a recording of gloves"), ("hand_boxes", "cartons, fruit, clothes")):
-        for row in result(RELEASE, f"detection-{name}-default"):
+    sets = [
+        (f"detection-{name}-default{suffix}", photos + what)
+        for name, photos in (("gloves", "a recording of gloves"), ("hand_boxes", "cartons, fruit, clothes"))
+        for suffix, what in (("", ""), ("-reconstructed", ", reconstructed"))
+    ]
+    for name, photos in sets:
+        for row in result(RELEASE, name):
             keys = ("recall_30", "recall_50", "precision_30", "precision_50", "ap_50", "false_percent")
             rows.append([photos, row["hands"], str(row["count"]), *(number(row.get(key)) for key in keys)])
     header = ["photos", "hands", "n", "recall at IoU .3 [%]", "at .5", "precision at .3 [%]", "at .5", "AP at .5 [%]",

@@ -57,7 +57,7 @@ def engines(rows: list[Values]) -> str:
             return "-"
         return " / ".join(number(row[f"{graph}_{how}"], 1) for how in ("1", "2", "2_busy"))
 
-    graphs = ("hands", "landmarks", "encode", "round")
+    graphs = [graph for graph in ("hands", "palms", "landmarks", "encode", "round") if f"{graph}_1" in rows[0]]
     lines = [
         [
             row["engine"],

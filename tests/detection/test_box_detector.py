@@ -101,7 +101,8 @@ def test_weights_of_a_run_take_the_place_of_the_shipped_ones(tmp_path, demo_imag
     from maskhand.checkpoint import save_weights
 
     save_weights(tmp_path / "mine.safetensors", BoxNetwork().state_dict(), {"detector": "box"})
-    assert detector_of(tmp_path / "mine.safetensors").detect(demo_image) == [], "its first weights find nothing"
+    assert detector_of(tmp_path / "mine.safetensors").boxes.find(demo_image) == [], "its first weights find nothing"
+    assert len(detector_of("default").boxes.find(demo_image)) == 2
     save_weights(tmp_path / "other.safetensors", {"a": BoxNetwork().heads[0][2].bias}, {})
     with pytest.raises(AssetError, match="do not fit"):
         detector_of(tmp_path / "other.safetensors")

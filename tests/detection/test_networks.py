@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from maskhand.detection.landmark_network import DEPTH_SCALE, shared_landmark_network
+from maskhand.detection.palm_network import shared_palm_network
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +52,12 @@ def test_the_landmark_network_is_the_original(original_networks, demo_image) -> 
         np.testing.assert_allclose(ours.world.numpy(), world.reshape(1, 21, 3), atol=1e-5)
         np.testing.assert_allclose(ours.presence.numpy(), presence[0], atol=1e-5)
         np.testing.assert_allclose(ours.right.numpy(), handedness[0], atol=1e-5)
+
+
+def test_the_palm_network_is_the_original(original_networks, demo_image) -> None:
+    for image in views(demo_image, 192):
+        boxes, scores = run_original(original_networks, "hand_detector.tflite", image)
+        with torch.no_grad():
+            our_boxes, our_scores = shared_palm_network()(torch.from_numpy(image).permute(2, 0, 1)[None])
+        np.testing.assert_allclose(our_boxes.numpy(), boxes, atol=2e-3)
+        np.testing.assert_allclose(our_scores.numpy(), scores[..., 0], atol=1e-3)

@@ -74,7 +74,7 @@ def test_exported_files_run_by_themselves(tmp_path, hand_model, poses) -> None:
 
     result = run("export", "onnx", "-o", tmp_path / "graphs")
     assert result.exit_code == 0, result.output
-    names = {"hands", "landmarks", "encode", "round", "mean", "pose", "hand"}
+    names = {"hands", "palms", "landmarks", "encode", "round", "mean", "pose", "hand"}
     assert {path.stem for path in (tmp_path / "graphs").iterdir()} == names
     session = onnxruntime.InferenceSession(tmp_path / "graphs" / "hand.onnx")
     shape = torch.randn(len(poses), 10)

@@ -26,7 +26,7 @@ def onnx(
         bool, typer.Option("--bare", help="Without weights, as the package ships them beside its .safetensors files.")
     ] = False,
 ) -> None:
-    r"""Write hands, landmarks, encode, round, mean, pose and hand as .onnx files (opset 18, float32, dynamic batch).
+    r"""Write hands, palms, landmarks, encode, round, mean, pose and hand as .onnx files (opset 18, dynamic batch).
 
     What goes in and comes out of each: docs/python.md. Needs PyTorch (pip install 'maskhand\[torch]').
 

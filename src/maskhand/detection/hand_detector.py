@@ -10,6 +10,8 @@ import numpy as np
 from maskhand.detection.box_detector import BoxConfig, BoxDetector, FoundHand
 from maskhand.detection.duplicates import DuplicateConfig, same_hand
 from maskhand.detection.landmark_reader import LandmarkReader, ReaderConfig
+from maskhand.detection.palm_detector import PalmConfig, PalmDetector
+from maskhand.geometry.boxes import box_around, iou
 from maskhand.types import Detection, Engine
 
 
@@ -39,28 +41,55 @@ class DetectorConfig:
     presence: float = 3.29
     read_px: float = 64.0
     """Larger side of a box [px] from which on the landmark network's word counts whole; under it by its share."""
+    same_box: float = 0.4
+    """IoU of a box and that of keypoints read around a palm from which on the box is that hand's."""
     boxes: BoxConfig = BoxConfig()
+    palms: PalmConfig = PalmConfig()
     reader: ReaderConfig = ReaderConfig()
     duplicates: DuplicateConfig = DuplicateConfig()
 
 
 class HandDetector:
-    """Boxes, sides and directions by our own network, then the landmark network's 21 keypoints in each box."""
+    """One look by two networks: our own finds boxes, sides and directions, Google's finds palms; the landmark network
+    reads 21 keypoints of each hand.
+    """
 
     def __init__(self, engine: Engine, config: DetectorConfig = DetectorConfig()) -> None:
-        self.boxes, self.reader = BoxDetector(engine, config.boxes), LandmarkReader(engine, config.reader)
-        self.config = config
+        self.boxes, self.palms = BoxDetector(engine, config.boxes), PalmDetector(engine, config.palms)
+        self.reader, self.config = LandmarkReader(engine, config.reader), config
 
     def detect(self, image: np.ndarray) -> list[Detection]:
-        """Hands, surest first, each once."""
-        found = self.boxes.find(image)
+        """Hands, each once: first those around palms, which are read best, surest first; then the others."""
+        hands, found, config = self._at_palms(image), [], self.config
+        for hand in self.boxes.find(image):
+            overlaps = [_overlap(hand.box, other.box) * (other.score > config.reader.sure_presence) for other in hands]
+            if overlaps and max(overlaps) > config.same_box:
+                same = int(np.argmax(overlaps))
+                hands[same] = replace(hands[same], box=hand.box)  # flesh lies around keypoints
+            else:
+                found.append(hand)
         read = self.reader.read_boxes(image, [hand.box for hand in found], [hand.angle for hand in found])
-        hands = [self._judged(hand, reading) for hand, reading in zip(found, read, strict=True)]
+        for own, reading in zip(found, read, strict=True):
+            judged = self._judged(own, reading)
+            fills = reading.crop is None and _overlap(own.box, box_around(reading.xy)) > config.same_box
+            instead = [k for k, other in enumerate(hands) if fills and same_hand(judged, other, config.duplicates)]
+            if instead and judged.score > config.score:
+                hands[instead[0]] = judged
+            else:
+                hands.append(judged)
         kept: list[Detection] = []
-        for hand in sorted(hands, key=lambda hand: -hand.score):
+        for hand in hands:
             if hand.score > self.config.score and not any(same_hand(hand, k, self.config.duplicates) for k in kept):
                 kept.append(hand)
         return kept
+
+    def _at_palms(self, image: np.ndarray) -> list[Detection]:
+        """The hands around palms; their presence is their score."""
+        palms = self.palms.detect(image)
+        hands = self.reader.read(image, [palm.crop(self.config.palms) for palm in palms])
+        ranked = sorted(zip(hands, palms, strict=True), key=lambda pair: -pair[0].score * pair[1].score)
+        present = [hand for hand, _ in ranked if hand.score > self.config.reader.presence]
+        return [self.reader.with_handedness(image, hand) for hand in present]
 
     def _judged(self, hand: FoundHand, reading: Detection) -> Detection:
         """The hand with its score; where the landmark network sees none, the side is the boxes' network's."""
@@ -69,3 +98,7 @@ class HandDetector:
         odds = config.offset + config.box * np.log(box / (1 - box)) + config.presence * legible * reading.score
         right = hand.right if reading.crop else reading.right
         return replace(reading, score=float(1 / (1 + np.exp(-odds))), right=right)
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    return float(iou(one, other[None])[0])

@@ -2,6 +2,7 @@
 
 hands: image (B, 320, 320, 3) uint8 RGB -> scores, right (B, 2100), boxes (B, 2100, 4) x1, y1, x2, y2 [px],
     direction (B, 2100, 2)
+palms: image (B, 192, 192, 3) uint8 RGB -> boxes (B, 2016, 18) [px], scores (B, 2016)
 landmarks: image (B, 224, 224, 3) uint8 RGB -> points, world (B, 21, 3), presence, right (B,), features (B, 40, 28, 28)
 encode: features, or image (B, S, S, 3) -> shape (B, 10), weak_camera (B, 3), values_0, ..., and of the keypoint head
     heat_xy (B, 21, 2), heat_confidence, heat_depth, heat_certainty (B, 21)
@@ -22,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from maskhand.detection import box_network, landmark_network
+from maskhand.detection import box_network, landmark_network, palm_network
 from maskhand.hand_model.layer import HandModel
 from maskhand.model.maskhand import Context
 from maskhand.runtime.hand_network import Encoded, HandNetwork
@@ -57,6 +58,17 @@ class Boxes(Graph):
 
     def example(self, batch: int) -> tuple[Tensor, ...]:
         return (_pixels(batch, box_network.INPUT_PX),)
+
+
+class Palms(Graph):
+    inputs = ("image",)
+
+    def forward(self, image: Tensor) -> Outputs:
+        boxes, logits = self.network(_planes(image))
+        return {"boxes": boxes, "scores": logits.sigmoid()}
+
+    def example(self, batch: int) -> tuple[Tensor, ...]:
+        return (_pixels(batch, palm_network.INPUT_PX),)
 
 
 class LandmarkGraph(Graph):
@@ -167,6 +179,7 @@ def detection_graphs() -> dict[str, Graph]:
     """The networks that find hands and their keypoints, as shipped."""
     return {
         "hands": Boxes(box_network.shared_box_network()),
+        "palms": Palms(palm_network.shared_palm_network()),
         "landmarks": LandmarkGraph(landmark_network.shared_landmark_network()),
     }
 

@@ -21,7 +21,7 @@ from maskhand.tokenizer.config import TokenizerConfig
 MOST_THREADS = 4
 """Threads taken without being asked; the networks are too small for more."""
 HAND = ("encode", "round", "mean", "pose")
-DETECTION = ("hands", "landmarks")
+DETECTION = ("hands", "palms", "landmarks")
 
 
 def asset(name: str) -> Path:
@@ -115,9 +115,9 @@ class OnnxEngine:
         """The session of a graph, the names of its outputs, and its weights, which it does not copy."""
         import onnxruntime
 
-        own = {"hands": self.detector, "landmarks": WeightFile(asset("landmark_network.safetensors"))}.get(
-            graph, self.weights
-        )
+        shipped = {"palms": "palm_network.safetensors", "landmarks": "landmark_network.safetensors"}
+        own = self.detector if graph == "hands" else self.weights
+        own = WeightFile(asset(shipped[graph])) if graph in shipped else own
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
         options.log_severity_level = 3
