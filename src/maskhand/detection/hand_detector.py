@@ -61,14 +61,14 @@ class HandDetector:
     def detect(self, image: np.ndarray) -> list[Detection]:
         """Hands, each once: first those around palms, which are read best, surest first; then the others."""
         hands, found, config = self._at_palms(image), [], self.config
-        for hand in self.boxes.find(image):
-            overlaps = [_overlap(hand.box, other.box) * (other.score > config.reader.sure_presence) for other in hands]
+        for box in self.boxes.find(image):
+            overlaps = [_overlap(box.box, other.box) * (other.score > config.reader.sure_presence) for other in hands]
             if overlaps and max(overlaps) > config.same_box:
                 same = int(np.argmax(overlaps))
-                hands[same] = replace(hands[same], box=hand.box)  # flesh lies around keypoints
+                hands[same] = replace(hands[same], box=box.box)  # flesh lies around keypoints
             else:
-                found.append(hand)
-        read = self.reader.read_boxes(image, [hand.box for hand in found], [hand.angle for hand in found])
+                found.append(box)
+        read = self.reader.read_boxes(image, [own.box for own in found], [own.angle for own in found])
         for own, reading in zip(found, read, strict=True):
             judged = self._judged(own, reading)
             fills = reading.crop is None and _overlap(own.box, box_around(reading.xy)) > config.same_box
