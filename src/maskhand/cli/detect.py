@@ -94,5 +94,5 @@ def evaluate(
     photos = [photo for photo in boxed_photos(root, boxes) if fnmatch(str(photo.path.relative_to(root)), pattern)]
     with track("photos", len(photos)) as advance:
         rows = detection_rows(detect_in, photos, advance)
-    name = f"detection-{root.name}-{Path(detector).stem}" + "-reconstructed" * reconstructed
+    name = f"detection-{root.resolve().name}-{Path(detector).stem}" + "-reconstructed" * reconstructed
     finish_rows(f"hands found by {detector} in {len(photos)} photos", name, rows, json_, save)

@@ -16,7 +16,6 @@ from maskhand.data.matting import matte
 from maskhand.data.photos import MAX_CONTRADICTION, SourcePhoto, development_photos, mean_landmarks
 from maskhand.detection.hand_detector import HandDetector
 from maskhand.detection.landmark_reader import LandmarkReader
-from maskhand.geometry.boxes import share_inside
 from maskhand.keypoints.fusion import keypoint_disagreement
 from maskhand.runtime.onnx_engine import OnnxEngine
 from maskhand.synthesis.cutouts import FLESH, Cutout, CutoutHand, direction_of, outline_of, outline_of_box
@@ -25,7 +24,6 @@ from maskhand.types import Detection
 HELD_OUT_RECORDING = "VID_20220120_191947"
 """Of `gloves`: each of its frames shows one gloved and one bare hand."""
 _SURE = 0.8
-_SAME = 0.6
 _VIDEO_STEP = 12
 _VIEWS = 3
 
@@ -42,7 +40,7 @@ def boxed_cutouts(photos: Iterable[BoxedPhoto], reader: LandmarkReader | None = 
 
 def _boxed(image: np.ndarray, box: np.ndarray, reader: LandmarkReader | None) -> CutoutHand:
     hand = reader.read_box(image, box) if reader else None
-    if hand is None or hand.score < _SURE or share_inside(hand.box, box) < _SAME:
+    if hand is None or hand.score < _SURE:
         return CutoutHand(outline_of_box(box))
     return CutoutHand(outline_of_box(box), hand.right, direction_of(hand.xy))
 

@@ -48,10 +48,10 @@ class CellOutputs:
 class Separable(nn.Module):
     """A depthwise 3x3 convolution without bias, a pointwise one, relu6."""
 
-    def __init__(self, outputs: int = WIDTH) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.depthwise = nn.Conv2d(WIDTH, WIDTH, 3, padding=1, groups=WIDTH, bias=False)
-        self.pointwise = SameConv(WIDTH, outputs, 1)
+        self.pointwise = SameConv(WIDTH, WIDTH, 1)
 
     def forward(self, x: Float[Tensor, "B 128 H W"]) -> Float[Tensor, "B 128 H W"]:
         return relu6(self.pointwise(self.depthwise(x)))
@@ -62,15 +62,12 @@ class BoxTrunk(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.stem_depthwise, self.stem_project = (
-            SameConv(3, 32, 3, 2),
-            ClippedDepthwise(32, 3),
-            SameConv(32, 16, 1),
-        )
-        inputs = (16, *(outputs for outputs, _ in _BLOCKS))
+        self.stem, self.stem_depthwise = SameConv(3, 32, 3, 2), ClippedDepthwise(32, 3)
+        self.stem_project = SameConv(32, 16, 1)
+        inputs = (16, *(outputs for outputs, _ in _BLOCKS[:-1]))
         self.blocks = nn.ModuleList(
             InvertedResidual(width, 3, stride, 6 * width, outputs)
-            for width, (outputs, stride) in zip(inputs, _BLOCKS, strict=False)
+            for width, (outputs, stride) in zip(inputs, _BLOCKS, strict=True)
         )
         self.laterals = nn.ModuleList(SameConv(width, WIDTH, 1) for width in _LATERALS.values())
         self.smooth16, self.smooth8 = Separable(), Separable()

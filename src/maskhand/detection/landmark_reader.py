@@ -9,7 +9,7 @@ import numpy as np
 
 from maskhand.geometry.arrays import Array, namespace, to_numpy
 from maskhand.geometry.boxes import box_around, iou
-from maskhand.geometry.crop import Crop, crop_around, snapped_crop
+from maskhand.geometry.crop import Crop, crop_around, upright_crop_of_box
 from maskhand.types import Detection, Engine, Keypoints2D, Side
 
 INPUT_PX = 224
@@ -105,7 +105,7 @@ class LandmarkReader:
         if not len(boxes):
             return []
         pairs = zip(boxes, [0.0] * len(boxes) if angles is None else angles, strict=True)
-        crops = [_crop_of_box(box, angle, self.config.box_factor) for box, angle in pairs]
+        crops = [upright_crop_of_box(box, angle, self.config.box_factor) for box, angle in pairs]
         best = self._fitting(self.read(image, crops), boxes, range(len(boxes)), sides)
         seen_in = list(crops)
         unsure = [k for k, hand in enumerate(best) if angles is None and hand.score < self.config.sure_presence]
@@ -188,12 +188,6 @@ def hide_others(image: np.ndarray, boxes: Sequence[np.ndarray], k: int) -> np.nd
 def _slices(box: np.ndarray) -> tuple[slice, slice]:
     x1, y1, x2, y2 = (max(0, round(float(value))) for value in box)
     return slice(y1, y2), slice(x1, x2)
-
-
-def _crop_of_box(box: np.ndarray, angle: float, factor: float) -> Crop:
-    """The square around a box that shows its hand upright; on a coarse grid, so that engines agree on it."""
-    x1, y1, x2, y2 = (float(value) for value in box)
-    return snapped_crop(np.array([(x1 + x2) / 2, (y1 + y2) / 2]), max(x2 - x1, y2 - y1, 1.0) * factor, angle, grid=256)
 
 
 def keypoints_in_crop(points: Array, presence: Array) -> Keypoints2D:

@@ -164,3 +164,11 @@ def crop_of_box(box: np.ndarray, *, mirrored: bool, factor: float = 1.2) -> Crop
     """The axis-aligned square around a box (x1, y1, x2, y2) [px]."""
     x1, y1, x2, y2 = (float(v) for v in box)
     return Crop(((x1 + x2) / 2, (y1 + y2) / 2), max(x2 - x1, y2 - y1) * factor, 0.0, mirrored)
+
+
+def upright_crop_of_box(box: np.ndarray, angle: float, factor: float, *, mirrored: bool = False) -> Crop:
+    """The square around a box (x1, y1, x2, y2) [px] that shows a hand turned by `angle` upright, `factor` times its
+    larger side; on a coarse grid, so that engines agree on it.
+    """
+    middle, side = (box[:2] + box[2:]) / 2, max(float((box[2:] - box[:2]).max()), 1.0)
+    return snapped_crop(np.asarray(middle), side * factor, angle, mirrored=mirrored, grid=256)

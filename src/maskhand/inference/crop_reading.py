@@ -10,7 +10,7 @@ import numpy as np
 from maskhand.detection.landmark_reader import INPUT_PX, ReaderConfig, hide_others, keypoints_in_crop
 from maskhand.geometry.arrays import Array, namespace, to_numpy
 from maskhand.geometry.boxes import box_around
-from maskhand.geometry.crop import Crop, CropConfig, crop_around, crop_of_box
+from maskhand.geometry.crop import Crop, CropConfig, crop_around, upright_crop_of_box
 from maskhand.inference.candidates import Candidate
 from maskhand.types import KEYPOINT_ARRAYS, Engine, Keypoints2D
 
@@ -112,10 +112,12 @@ class CropReader:
         nowhere = np.flatnonzero(to_numpy(readings.keypoints.presence) == 0).tolist()
         boxed = [k for k in nowhere if candidates[k].detection.crop is None]
         for k in boxed:
-            own = crop_of_box(
-                candidates[k].detection.box, mirrored=state.crops[k].mirrored, factor=self.reading.box_factor
+            state.crops[k] = upright_crop_of_box(
+                candidates[k].detection.box,
+                state.crops[k].angle,
+                self.reading.box_factor,
+                mirrored=state.crops[k].mirrored,
             )
-            state.crops[k] = replace(own, angle=state.crops[k].angle)
         fixed = {*boxed, *(k for k, candidate in enumerate(candidates) if candidate.detection.crop is not None)}
         self._again(images, candidates, state, sorted(fixed), alone=True)
         around = np.stack([candidate.detection.points.xy for candidate in candidates])
