@@ -24,13 +24,13 @@ class BoxConfig:
     """Score from which on a box is read; what counts as a hand is decided after that (`DetectorConfig.score`)."""
     nms_iou: float = 0.5
     """Overlap from which on boxes are merged."""
-    closer_from: float = 1.6
+    closer_from: float = 4.0
     """Larger side of a photo, in sides of the network's input, from which on closer looks follow."""
     tile: float = 0.4
     """Side of a closer look, in larger sides of the photo."""
     tiles: int = 4
     """How many of them at most."""
-    tile_score: float = 0.02
+    tile_score: float = 0.15
     """Score that a tile needs to be looked at."""
     tile_hand: float = 0.5
     """Larger side of a hand, in sides of its tile, above which the overview sees it better."""

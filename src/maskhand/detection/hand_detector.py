@@ -41,8 +41,6 @@ class DetectorConfig:
     presence: float = 3.29
     read_px: float = 64.0
     """Larger side of a box [px] from which on the landmark network's word counts whole; under it by its share."""
-    same_box: float = 0.4
-    """IoU of a box and that of keypoints read around a palm from which on the box is that hand's."""
     boxes: BoxConfig = BoxConfig()
     palms: PalmConfig = PalmConfig()
     reader: ReaderConfig = ReaderConfig()
@@ -60,21 +58,20 @@ class HandDetector:
 
     def detect(self, image: np.ndarray) -> list[Detection]:
         """Hands, each once: first those around palms, which are read best, surest first; then the others."""
-        hands, found, config = self._at_palms(image), [], self.config
+        hands, found, boxed = self._at_palms(image), [], set()
         for box in self.boxes.find(image):
-            overlaps = [_overlap(box.box, other.box) * (other.score > config.reader.sure_presence) for other in hands]
-            if overlaps and max(overlaps) > config.same_box:
-                same = int(np.argmax(overlaps))
-                hands[same] = replace(hands[same], box=box.box)  # flesh lies around keypoints
-            else:
+            same = self._at_palm_in(box, hands)
+            if same is None:
                 found.append(box)
+            elif same not in boxed:  # the surest box of a hand is its own: flesh lies around keypoints
+                hands[same] = replace(hands[same], box=box.box)
+                boxed.add(same)
         read = self.reader.read_boxes(image, [own.box for own in found], [own.angle for own in found])
         for own, reading in zip(found, read, strict=True):
             judged = self._judged(own, reading)
-            fills = reading.crop is None and _overlap(own.box, box_around(reading.xy)) > config.same_box
-            instead = [k for k, other in enumerate(hands) if fills and same_hand(judged, other, config.duplicates)]
-            if instead and judged.score > config.score:
-                hands[instead[0]] = judged
+            others = [k for k, other in enumerate(hands) if same_hand(judged, other, self.config.duplicates)]
+            if others and reading.crop is None and judged.score > self.config.score:
+                hands[others[0]] = judged  # read in a box that what was seen at the palm does not fit
             else:
                 hands.append(judged)
         kept: list[Detection] = []
@@ -82,6 +79,16 @@ class HandDetector:
             if hand.score > self.config.score and not any(same_hand(hand, k, self.config.duplicates) for k in kept):
                 kept.append(hand)
         return kept
+
+    def _at_palm_in(self, box: FoundHand, hands: list[Detection]) -> int | None:
+        """Which of the surely present hands is that of a box; None if none is."""
+        reader = self.config.reader
+        fitting = {
+            k: float(iou(box.box, box_around(hand.xy)[None])[0])
+            for k, hand in enumerate(hands)
+            if hand.points.presence > reader.sure_presence and reader.fits(hand.xy, [box.box], 0)
+        }
+        return max(fitting, key=lambda k: fitting[k]) if fitting else None
 
     def _at_palms(self, image: np.ndarray) -> list[Detection]:
         """The hands around palms; their presence is their score."""
@@ -98,7 +105,3 @@ class HandDetector:
         odds = config.offset + config.box * np.log(box / (1 - box)) + config.presence * legible * reading.score
         right = hand.right if reading.crop else reading.right
         return replace(reading, score=float(1 / (1 + np.exp(-odds))), right=right)
-
-
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    return float(iou(one, other[None])[0])
