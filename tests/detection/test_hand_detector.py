@@ -102,3 +102,14 @@ def test_a_reading_of_another_hand_is_none_of_the_box(detector, demo_image) -> N
     assert not detector.reader.config.fits(hand.xy, [beside], 0)
     assert detector.reader.config.fits(hand.xy, [hand.box], 0)
     assert detector.reader.read_box(demo_image, beside).crop is not None
+
+
+def test_a_weaker_box_around_hand_and_arm_changes_nothing(detector, demo_image, monkeypatch) -> None:
+    before = detector.detect(demo_image)
+    found = detector.boxes.find(demo_image)
+    arms = [replace(hand, box=hand.box + np.array([0, 0, 0, 150]), score=0.36) for hand in found]
+    monkeypatch.setattr(detector.boxes, "find", lambda image: [*found, *arms])
+    after = detector.detect(demo_image)
+    assert len(after) == len(before) == 2
+    for hand, own in zip(after, before, strict=True):
+        np.testing.assert_array_equal(hand.box, own.box)
